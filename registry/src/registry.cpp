@@ -1,0 +1,124 @@
+#include "backplane/registry/registry.h"
+
+#include <algorithm>
+
+#include "backplane/base/error.h"
+#include "backplane/base/strings.h"
+
+namespace backplane {
+namespace {
+
+bool same_provider(const ProviderPtr& a, const ProviderPtr& b) {
+  return a && b && a->id == b->id && a->path == b->path;
+}
+
+[[noreturn]] void throw_taken(const std::string& what, const ProviderPtr& owner, const ProviderPtr& other) {
+  throw Error(ErrorCode::already_registered, concat(what, " is already provided by ", owner->id, owner->path.empty() ? "" : " (" + owner->path + ")",
+                                                    "; ", other->id, other->path.empty() ? "" : " (" + other->path + ")", " cannot replace it"));
+}
+
+}  // namespace
+
+Registry& Registry::process() {
+  static Registry registry;
+  return registry;
+}
+
+void Registry::add(Registration registration, bool exist_ok) {
+  std::unique_lock lock(mutex_);
+  if (!exist_ok) {
+    for (const auto& entry : registration.configs) {
+      const auto found = configs_.find(entry.model_type);
+      if (found != configs_.end() && !same_provider(found->second.provider, entry.provider)) {
+        throw_taken(concat("model type '", entry.model_type, "'"), found->second.provider, entry.provider);
+      }
+    }
+    for (const auto& entry : registration.models) {
+      const auto found = models_.find(std::pair{entry.auto_class, entry.model_type});
+      if (found != models_.end() && !same_provider(found->second.front().provider, entry.provider)) {
+        throw_taken(concat(entry.auto_class, " for '", entry.model_type, "'"), found->second.front().provider, entry.provider);
+      }
+    }
+    for (const auto& entry : registration.preprocessors) {
+      const auto found = preprocessors_.find(std::pair{entry.auto_class, entry.model_type});
+      if (found != preprocessors_.end() && !same_provider(found->second.provider, entry.provider)) {
+        throw_taken(concat(entry.auto_class, " for '", entry.model_type, "'"), found->second.provider, entry.provider);
+      }
+    }
+  }
+  for (auto& entry : registration.configs) {
+    if (!configs_.contains(entry.model_type)) type_order_.push_back(entry.model_type);
+    auto key = entry.model_type;
+    configs_.insert_or_assign(std::move(key), std::move(entry));
+  }
+  for (auto& entry : registration.models) {
+    auto& entries = models_[{entry.auto_class, entry.model_type}];
+    if (!entries.empty() && !same_provider(entries.front().provider, entry.provider)) entries.clear();
+    const auto same = std::find_if(entries.begin(), entries.end(), [&](const auto& other) { return other.class_name == entry.class_name; });
+    if (same != entries.end()) {
+      *same = std::move(entry);
+    } else {
+      entries.push_back(std::move(entry));
+    }
+  }
+  for (auto& entry : registration.preprocessors) {
+    auto& slot = preprocessors_[{entry.auto_class, entry.model_type}];
+    if (same_provider(slot.provider, entry.provider)) {  // one of slow and fast may come later (AC-32)
+      if (entry.slow.empty()) entry.slow = slot.slow;
+      if (entry.fast.empty()) entry.fast = slot.fast;
+    }
+    slot = std::move(entry);
+  }
+}
+
+void Registry::remove(std::string_view provider_id) {
+  std::unique_lock lock(mutex_);
+  const auto of_provider = [&](const auto& entry) { return entry.provider && entry.provider->id == provider_id; };
+  std::erase_if(configs_, [&](const auto& item) { return of_provider(item.second); });
+  std::erase_if(models_, [&](const auto& item) { return of_provider(item.second.front()); });
+  std::erase_if(preprocessors_, [&](const auto& item) { return of_provider(item.second); });
+  std::erase_if(type_order_, [&](const auto& type) { return !configs_.contains(type); });
+}
+
+std::optional<ConfigEntry> Registry::config(std::string_view model_type) const {
+  std::shared_lock lock(mutex_);
+  const auto found = configs_.find(model_type);
+  return found == configs_.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::optional<ConfigEntry> Registry::config_of_class(std::string_view class_name) const {
+  std::shared_lock lock(mutex_);
+  for (auto type = type_order_.rbegin(); type != type_order_.rend(); ++type) {
+    const auto& entry = configs_.find(*type)->second;
+    if (entry.class_name == class_name) return entry;
+  }
+  return std::nullopt;
+}
+
+std::vector<ModelEntry> Registry::models(std::string_view auto_class, std::string_view model_type) const {
+  std::shared_lock lock(mutex_);
+  const auto found = models_.find(std::pair(auto_class, model_type));
+  return found == models_.end() ? std::vector<ModelEntry>{} : found->second;
+}
+
+std::optional<PreprocessorEntry> Registry::preprocessor(std::string_view auto_class, std::string_view model_type) const {
+  std::shared_lock lock(mutex_);
+  const auto found = preprocessors_.find(std::pair(auto_class, model_type));
+  return found == preprocessors_.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::vector<std::string> Registry::model_types() const {
+  std::shared_lock lock(mutex_);
+  return type_order_;
+}
+
+std::vector<std::string> Registry::auto_classes() const {
+  std::shared_lock lock(mutex_);
+  std::vector<std::string> names;
+  for (const auto& [key, entries] : models_) {
+    if (names.empty() || names.back() != key.first) names.push_back(key.first);
+  }
+  return names;
+}
+
+}  // namespace backplane
