@@ -49,7 +49,12 @@ class PluginRegistrar {
   }
   template <class Model>
   static std::shared_ptr<PreTrainedModel> create_model(const PretrainedConfig& config) {
-    return std::make_shared<Model>(dynamic_cast<const typename Model::Config&>(config));
+    auto own = std::make_shared<typename Model::Config>(dynamic_cast<const typename Model::Config&>(config));
+    own->validate();
+    auto model = std::make_shared<Model>(*own);
+    model->own_config(own);
+    model->tie_weights();
+    return model;
   }
 
   ProviderPtr provider_;

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backplane/config/pretrained_config.h"
+#include "backplane/model/named_values.h"
+#include "backplane/nn/module.h"
+
+namespace backplane {
+
+/// How the names of checkpoints relate to the names of a model. Data, given by the plugin.
+struct CheckpointRules {
+  /// Submodule that holds the base model in the classes with heads ("bert"): its prefix may be absent in a checkpoint of
+  /// the base model, and present where the base model alone is loaded.
+  std::string base_model_prefix;
+  /// Older names: any occurrence of `first` in a checkpoint's name is replaced by `second`.
+  std::vector<std::pair<std::string, std::string>> renames;
+  /// Regular expressions (PCRE2) of names that are not reported when missing, or unexpected.
+  std::vector<std::string> ignore_missing;
+  std::vector<std::string> ignore_unexpected;
+};
+
+/// Base of all model classes: a torch::nn::Module whose parameter names are the checkpoint's. Parameters are uninitialised
+/// after construction. forward may run in many threads; loading, `to` and `train` may not run beside it.
+class PreTrainedModel : public nn::Module {
+ public:
+  explicit PreTrainedModel(const PretrainedConfig& config) : config_(&config) {}
+
+  /// Runs the model. Throws `unknown_argument` for an argument that the class does not know, listing those it does.
+  ModelOutput forward(const ModelInputs& inputs);
+  ModelOutput operator()(const ModelInputs& inputs) { return forward(inputs); }
+
+  /// The names that forward takes.
+  virtual std::span<const std::string_view> arguments() const = 0;
+
+  virtual CheckpointRules checkpoint_rules() const { return {}; }
+  /// Makes tied parameters one tensor. Called once after construction.
+  virtual void tie_weights() {}
+
+  /// True where `generate` works: forward returns `logits` [batch, seq, vocab] and takes `past_key_values`.
+  virtual bool can_generate() const { return false; }
+
+  /// The configuration given at construction; whoever constructs keeps it alive, or hands it over with `own_config`.
+  const PretrainedConfig& config() const { return *config_; }
+  void own_config(std::shared_ptr<const PretrainedConfig> config) { owned_config_ = std::move(config); }
+
+  at::ScalarType dtype() const;
+
+ protected:
+  virtual ModelOutput compute(const ModelInputs& inputs) = 0;
+
+ private:
+  const PretrainedConfig* config_;
+  std::shared_ptr<const PretrainedConfig> owned_config_;
+};
+
+}  // namespace backplane

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <backplane/model.h>
+
+namespace backplane::llama {
+
+struct LlamaConfig : PretrainedConfig {
+  static constexpr const char* model_type = "llama";
+
+  int64_t vocab_size = 32000;
+  int64_t hidden_size = 4096;
+  int64_t intermediate_size = 11008;
+  int64_t num_hidden_layers = 32;
+  int64_t num_attention_heads = 32;
+  std::optional<int64_t> num_key_value_heads;  // null: as many as num_attention_heads
+  std::string hidden_act = "silu";
+  int64_t max_position_embeddings = 2048;
+  double initializer_range = 0.02;
+  double rms_norm_eps = 1e-6;
+  bool use_cache = true;
+  int64_t pretraining_tp = 1;
+  double rope_theta = 10000;
+  Value rope_scaling;
+  bool attention_bias = false;
+  double attention_dropout = 0;
+  bool mlp_bias = false;
+  std::optional<int64_t> head_dim;  // null: hidden_size / num_attention_heads
+
+  int64_t kv_heads() const { return num_key_value_heads.value_or(num_attention_heads); }
+  int64_t head_size() const { return head_dim.value_or(hidden_size / num_attention_heads); }
+
+  LlamaConfig() {
+    bos_token_id = 1;
+    eos_token_id = 2;
+    tie_word_embeddings = false;
+  }
+
+  void fields(FieldVisitor& field) override {
+    PretrainedConfig::fields(field);
+    field(BACKPLANE_FIELD(vocab_size));
+    field(BACKPLANE_FIELD(max_position_embeddings));
+    field(BACKPLANE_FIELD(hidden_size));
+    field(BACKPLANE_FIELD(intermediate_size));
+    field(BACKPLANE_FIELD(num_hidden_layers));
+    field(BACKPLANE_FIELD(num_attention_heads));
+    field(BACKPLANE_FIELD(num_key_value_heads));
+    field(BACKPLANE_FIELD(hidden_act));
+    field(BACKPLANE_FIELD(initializer_range));
+    field(BACKPLANE_FIELD(rms_norm_eps));
+    field(BACKPLANE_FIELD(pretraining_tp));
+    field(BACKPLANE_FIELD(use_cache));
+    field(BACKPLANE_FIELD(rope_theta));
+    field(BACKPLANE_FIELD(rope_scaling));
+    field(BACKPLANE_FIELD(attention_bias));
+    field(BACKPLANE_FIELD(attention_dropout));
+    field(BACKPLANE_FIELD(mlp_bias));
+    field(BACKPLANE_FIELD(head_dim));
+  }
+
+  void validate() override {
+    if (num_attention_heads <= 0) throw Error(ErrorCode::bad_config, concat("config.json: num_attention_heads is ", num_attention_heads));
+    num_key_value_heads = kv_heads();
+    head_dim = head_size();
+    if (kv_heads() <= 0 || num_attention_heads % kv_heads() != 0) {
+      throw Error(ErrorCode::bad_config, concat("config.json: num_attention_heads (", num_attention_heads,
+                                                ") is not divisible by num_key_value_heads (", kv_heads(), ")"));
+    }
+  }
+};
+
+}  // namespace backplane::llama
