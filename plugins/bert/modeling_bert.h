@@ -8,7 +8,7 @@ struct BertPreTrainedModel : PreTrainedModel {
   using Config = BertConfig;
   using PreTrainedModel::PreTrainedModel;
   CheckpointRules checkpoint_rules() const override {
-    return {.base_model_prefix = "bert", .renames = {{"LayerNorm.gamma", "LayerNorm.weight"}, {"LayerNorm.beta", "LayerNorm.bias"}}};
+    return {.base_model_prefix = "bert"};
   }
 };
 

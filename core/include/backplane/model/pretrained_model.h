@@ -6,19 +6,21 @@
 #include <string_view>
 #include <vector>
 
+#include "backplane/config/generation_config.h"
 #include "backplane/config/pretrained_config.h"
 #include "backplane/model/named_values.h"
 #include "backplane/nn/module.h"
 
 namespace backplane {
 
+struct GenerateOptions;
+class TokenStreamer;
+
 /// How the names of checkpoints relate to the names of a model. Data, given by the plugin.
 struct CheckpointRules {
   /// Submodule that holds the base model in the classes with heads ("bert"): its prefix may be absent in a checkpoint of
   /// the base model, and present where the base model alone is loaded.
   std::string base_model_prefix;
-  /// Older names: any occurrence of `first` in a checkpoint's name is replaced by `second`.
-  std::vector<std::pair<std::string, std::string>> renames;
   /// Regular expressions (PCRE2) of names that are not reported when missing, or unexpected.
   std::vector<std::string> ignore_missing;
   std::vector<std::string> ignore_unexpected;
@@ -49,6 +51,13 @@ class PreTrainedModel : public nn::Module {
   void own_config(std::shared_ptr<const PretrainedConfig> config) { owned_config_ = std::move(config); }
 
   at::ScalarType dtype() const;
+
+  /// Of generation_config.json, or derived from the config; only for classes that can generate (AC-116, AC-117).
+  std::optional<GenerationConfig> generation_config;
+
+  /// Continues `input_ids` [batch, seq] as <backplane/generation/generate.h> says. Returns prompt and new tokens
+  /// [batch, seq + new], finished rows filled with the padding id.
+  Tensor generate(const ModelInputs& inputs, const GenerateOptions& options, TokenStreamer* streamer = nullptr);
 
  protected:
   virtual ModelOutput compute(const ModelInputs& inputs) = 0;

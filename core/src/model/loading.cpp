@@ -1,0 +1,200 @@
+#include "backplane/model/loading.h"
+
+#include <pcre2.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "backplane/base/error.h"
+#include "backplane/base/log.h"
+#include "backplane/base/strings.h"
+#include "backplane/nn/layers.h"
+
+namespace backplane {
+namespace {
+
+// Patterns that a plugin gives, over names of a checkpoint.
+class Patterns {
+ public:
+  explicit Patterns(const std::vector<std::string>& patterns) {
+    for (const auto& pattern : patterns) {
+      int error = 0;
+      PCRE2_SIZE offset = 0;
+      pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), 0, &error, &offset, nullptr);
+      if (!code) throw Error(ErrorCode::bad_plugin, concat("the plugin's pattern '", pattern, "' is no regular expression (at ", offset, ")"));
+      codes_.emplace_back(code, &pcre2_code_free);
+    }
+  }
+
+  bool match(const std::string& name) const {
+    for (const auto& code : codes_) {
+      std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(pcre2_match_data_create(1, nullptr), &pcre2_match_data_free);
+      if (pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(name.data()), name.size(), 0, 0, data.get(), nullptr) >= 0) return true;
+    }
+    return false;
+  }
+
+ private:
+  std::vector<std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)>> codes_;
+};
+
+bool replace_ending(std::string& name, std::string_view ending, std::string_view by) {
+  if (!name.ends_with(ending)) return false;
+  name.replace(name.size() - ending.size(), ending.size(), by);
+  return true;
+}
+
+// AC-99
+std::string modern_name(std::string name) {
+  if (replace_ending(name, "LayerNorm.gamma", "LayerNorm.weight") || replace_ending(name, "LayerNorm.beta", "LayerNorm.bias") ||
+      replace_ending(name, "weight_g", "parametrizations.weight.original0") ||
+      replace_ending(name, "weight_v", "parametrizations.weight.original1")) {
+    return name;
+  }
+  return name;
+}
+
+struct Target {
+  std::string name;
+  Tensor tensor;
+};
+
+// Parameters and persistent buffers, in the order of the modules.
+std::vector<Target> targets_of(const PreTrainedModel& model) {
+  std::vector<Target> targets;
+  for (const auto& item : model.named_parameters()) targets.push_back({item.key(), item.value()});
+  for (const auto& item : model.named_buffers()) targets.push_back({item.key(), item.value()});
+  return targets;
+}
+
+// Missing parameters get what the reference's initialisers give most modules: norms 1, biases 0, weights N(0, 0.02).
+void initialise(const std::string& name, Tensor tensor) {
+  c10::InferenceMode guard(false);
+  at::NoGradGuard no_grad;
+  if (!tensor.is_floating_point()) {
+    tensor.zero_();
+  } else if (name.ends_with("bias")) {
+    tensor.zero_();
+  } else if (tensor.dim() == 1) {
+    tensor.fill_(1);
+  } else {
+    tensor.normal_(0, 0.02);
+  }
+}
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::vector<std::string> sizes;
+  for (int64_t size : shape) sizes.push_back(std::to_string(size));
+  return concat("[", join(sizes), "]");
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  std::vector<std::string> shown(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(names.size(), 10)));
+  if (names.size() > shown.size()) shown.push_back(concat("and ", names.size() - shown.size(), " more"));
+  return join(shown);
+}
+
+}  // namespace
+
+LoadingInfo load_weights(PreTrainedModel& model, const Checkpoint& checkpoint, const LoadOptions& options) {
+  at::NoGradGuard no_grad;
+  const CheckpointRules rules = model.checkpoint_rules();
+  const std::vector<Target> targets = targets_of(model);
+  std::unordered_map<std::string, const Target*> by_name;
+  for (const auto& target : targets) by_name.emplace(target.name, &target);
+
+  // AC-96: a base checkpoint in a class with a head, or the reverse.
+  const std::string& base = rules.base_model_prefix;
+  const std::string prefix = base + ".";
+  bool has = false, wants = false;
+  if (!base.empty()) {
+    for (const auto& name : checkpoint.names()) has = has || name.starts_with(base);
+    for (const auto& child : model.named_children()) wants = wants || child.key() == base;
+  }
+
+  LoadingInfo info;
+  std::map<std::string, std::string> sources;  // model name -> checkpoint name
+  std::vector<std::string> dropped;
+  for (const auto& stored : checkpoint.names()) {
+    std::string name = modern_name(stored);
+    if (!base.empty() && !has && wants) {
+      name = prefix + name;
+    } else if (has && !wants) {
+      if (!name.starts_with(prefix)) {
+        dropped.push_back(name);
+        continue;
+      }
+      name = name.substr(prefix.size());
+    }
+    sources.emplace(std::move(name), stored);
+  }
+  if (has && !wants) {  // AC-98
+    std::vector<std::string> stray;
+    for (const auto& name : dropped) {
+      if (by_name.contains(name)) stray.push_back(name);
+    }
+    if (!stray.empty()) {
+      throw Error(ErrorCode::bad_checkpoint, concat("the weights at ", options.origin, " hold parts of the base model with and without '", prefix,
+                                                    "' (", listed(stray), "); was it saved properly?"));
+    }
+  }
+
+  const at::ScalarType dtype = options.dtype.value_or(at::kFloat);
+  std::unordered_set<const void*> filled;  // tensors that got their numbers; tied names are one tensor
+  for (const auto& target : targets) {
+    const void* identity = target.tensor.unsafeGetTensorImpl();
+    const auto source = sources.find(target.name);
+    if (source == sources.end() || filled.contains(identity)) continue;
+    const auto& stored = checkpoint.info(source->second);
+    if (at::IntArrayRef(stored.shape) != target.tensor.sizes()) {
+      if (!options.ignore_mismatched_sizes) {
+        throw Error(ErrorCode::shape_mismatch,
+                    concat("size mismatch for ", target.name, ": the weights at ", options.origin, " have the shape ", shape_text(stored.shape),
+                           ", the model ", shape_text(target.tensor.sizes()), "; ignore_mismatched_sizes=true starts it anew"));
+      }
+      info.mismatched_keys.push_back(target.name);
+      continue;
+    }
+    Tensor value = checkpoint.tensor(source->second);
+    if (target.tensor.is_floating_point()) value = value.to(dtype);
+    if (!target.tensor.is_floating_point() && value.scalar_type() != target.tensor.scalar_type()) value = value.to(target.tensor.scalar_type());
+    Tensor(target.tensor).set_data(value);
+    filled.insert(identity);
+  }
+
+  // AC-101, AC-102
+  const Patterns ignore_missing(rules.ignore_missing), ignore_unexpected(rules.ignore_unexpected);
+  for (const auto& target : targets) {
+    const bool mismatched = std::find(info.mismatched_keys.begin(), info.mismatched_keys.end(), target.name) != info.mismatched_keys.end();
+    if (filled.contains(target.tensor.unsafeGetTensorImpl())) continue;
+    if (target.tensor.is_floating_point()) Tensor(target.tensor).set_data(at::empty(target.tensor.sizes(), target.tensor.options().dtype(dtype).requires_grad(false)));
+    initialise(target.name, target.tensor);
+    filled.insert(target.tensor.unsafeGetTensorImpl());
+    if (!mismatched && !ignore_missing.match(target.name)) info.missing_keys.push_back(target.name);
+  }
+  for (const auto& [name, stored] : sources) {
+    const bool is_old_buffer = name.ends_with("position_ids") || name.ends_with("rotary_emb.inv_freq");
+    if (!by_name.contains(name) && !is_old_buffer && !ignore_unexpected.match(name)) info.unexpected_keys.push_back(name);
+  }
+  for (const auto& name : dropped) {
+    if (!ignore_unexpected.match(name)) info.unexpected_keys.push_back(name);
+  }
+  for (auto* names : {&info.missing_keys, &info.unexpected_keys, &info.mismatched_keys}) std::sort(names->begin(), names->end());
+
+  if (!info.missing_keys.empty()) {
+    warn(concat("the weights at ", options.origin, " lack ", info.missing_keys.size(), " of ", targets.size(),
+                " tensors, which start at random: ", listed(info.missing_keys), "; train the model before you rely on it"));
+  }
+  const auto& architectures = model.config().architectures;
+  const bool is_own = std::any_of(architectures.begin(), architectures.end(), [&](const auto& name) { return model.name().ends_with(name); });
+  if (!info.unexpected_keys.empty() && is_own) {
+    warn(concat("the weights at ", options.origin, " hold tensors that the model does not use: ", listed(info.unexpected_keys)));
+  }
+  for (const auto& name : info.mismatched_keys) warn(concat(name, " has another shape in the weights at ", options.origin, " and starts at random"));
+  return info;
+}
+
+}  // namespace backplane
