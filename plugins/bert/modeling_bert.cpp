@@ -3,7 +3,7 @@
 // and may attend to an encoder's states. Relative positions: Shaw et al. 2018, https://arxiv.org/abs/1803.02155, and
 // Huang et al. 2020, https://arxiv.org/abs/2009.13658. Reference: transformers, models/bert/modeling_bert.py
 
-#include "modeling_bert.h"
+#include "configuration_bert.h"
 
 namespace backplane::bert {
 
@@ -43,6 +43,7 @@ struct BertEmbeddingsImpl : nn::Module {
     return dropout(LayerNorm(x));
   }
 };
+TORCH_MODULE(BertEmbeddings);
 
 struct BertSelfAttentionImpl : nn::Module {
   int64_t heads, max_positions;
@@ -191,6 +192,7 @@ struct BertEncoderImpl : nn::Module {
     return x;
   }
 };
+TORCH_MODULE(BertEncoder);
 
 // tanh of a linear map of the first token.
 struct BertPoolerImpl : nn::Module {
@@ -200,6 +202,26 @@ struct BertPoolerImpl : nn::Module {
 
   // x [batch, seq, hidden] -> [batch, hidden]
   Tensor forward(const Tensor& x) { return at::tanh(dense(x.select(1, 0).contiguous())); }
+};
+TORCH_MODULE(BertPooler);
+
+struct BertPreTrainedModel : PreTrainedModel {
+  using Config = BertConfig;
+  using PreTrainedModel::PreTrainedModel;
+  CheckpointRules checkpoint_rules() const override {
+    return {.base_model_prefix = "bert"};
+  }
+};
+
+struct BertModel : BertPreTrainedModel {
+  explicit BertModel(const BertConfig& config, bool add_pooling_layer = true);
+  std::span<const std::string_view> arguments() const override;
+  ModelOutput compute(const ModelInputs& inputs) override;
+
+  const BertConfig& c;
+  BertEmbeddings embeddings{nullptr};
+  BertEncoder encoder{nullptr};
+  BertPooler pooler{nullptr};
 };
 
 BertModel::BertModel(const BertConfig& config, bool add_pooling_layer) : BertPreTrainedModel(config), c(config) {

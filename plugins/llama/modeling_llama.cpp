@@ -2,7 +2,7 @@
 // Pre-norm decoder with RMSNorm, rotary positions, grouped queries and a gated MLP; no biases unless the config asks.
 // Reference: transformers, models/llama/modeling_llama.py
 
-#include "modeling_llama.h"
+#include "configuration_llama.h"
 
 namespace backplane::llama {
 
@@ -81,10 +81,27 @@ struct LlamaDecoderLayerImpl : nn::Module {
     return x + mlp(post_attention_layernorm(x));
   }
 };
+TORCH_MODULE(LlamaDecoderLayer);
 
-CheckpointRules LlamaPreTrainedModel::checkpoint_rules() const {
-  return {.base_model_prefix = "model", .ignore_unexpected = {R"(rotary_emb\.inv_freq)"}};
-}
+struct LlamaPreTrainedModel : PreTrainedModel {
+  using Config = LlamaConfig;
+  using PreTrainedModel::PreTrainedModel;
+  CheckpointRules checkpoint_rules() const override {
+    return {.base_model_prefix = "model", .ignore_unexpected = {R"(rotary_emb\.inv_freq)"}};
+  }
+};
+
+struct LlamaModel : LlamaPreTrainedModel {
+  explicit LlamaModel(const LlamaConfig& config);
+  std::span<const std::string_view> arguments() const override;
+  ModelOutput compute(const ModelInputs& inputs) override;
+
+  const LlamaConfig& c;
+  nn::RotaryEmbedding rotary;
+  nn::Embedding embed_tokens;
+  nn::Layers<LlamaDecoderLayer> layers{nullptr};
+  nn::RMSNorm norm;
+};
 
 LlamaModel::LlamaModel(const LlamaConfig& config)
     : LlamaPreTrainedModel(config),
