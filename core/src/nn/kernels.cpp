@@ -5,11 +5,12 @@
 
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 // Vector extensions of the compiler, lowered for each instruction set that the loader may find.
 #if defined(__x86_64__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#define BACKPLANE_CLONES __attribute__((target_clones("avx512f", "avx2,fma", "default")))
+#define BACKPLANE_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define BACKPLANE_CLONES
 #endif
@@ -19,24 +20,47 @@ namespace backplane::kernels {
 namespace {
 
 constexpr int64_t kLanes = 16;
+constexpr int64_t kPair = 2 * kLanes;
 typedef float Lanes __attribute__((vector_size(64)));
 typedef uint32_t Words __attribute__((vector_size(64)));
-typedef uint16_t Halves __attribute__((vector_size(32)));
 
-// at::BFloat16 is the upper half of a float.
-BACKPLANE_INLINE void load(const float* from, Lanes& to) { std::memcpy(&to, from, sizeof to); }
-BACKPLANE_INLINE void load(const at::BFloat16* from, Lanes& to) {
-  Halves halves;
-  std::memcpy(&halves, from, sizeof halves);
-  const Words words = __builtin_convertvector(halves, Words) << 16;
-  std::memcpy(&to, &words, sizeof to);
-}
 BACKPLANE_INLINE float widen(float x) { return x; }
-BACKPLANE_INLINE float widen(at::BFloat16 x) {
+BACKPLANE_INLINE float widen(at::BFloat16 x) {  // the upper half of a float
   const uint32_t word = static_cast<uint32_t>(x.x) << 16;
   float value;
   std::memcpy(&value, &word, sizeof value);
   return value;
+}
+
+// 32 numbers as two vectors: the halves of a float32 block, the even and the odd ones of a bfloat16 block (which costs one
+// shift and one mask). What is multiplied with them is laid out the same way by `arrange`.
+struct Pair {
+  Lanes a, b;
+};
+BACKPLANE_INLINE Pair load(const float* from) {
+  Pair pair;
+  std::memcpy(&pair, from, sizeof pair);
+  return pair;
+}
+BACKPLANE_INLINE Pair load(const at::BFloat16* from) {
+  Words words;
+  std::memcpy(&words, from, sizeof words);
+  const Words even = words << 16, odd = words & 0xffff0000u;
+  Pair pair;
+  std::memcpy(&pair.a, &even, sizeof even);
+  std::memcpy(&pair.b, &odd, sizeof odd);
+  return pair;
+}
+// The place of element i of a block of T in a Pair.
+template <class T>
+BACKPLANE_INLINE int64_t place(int64_t i) {
+  return std::is_same_v<T, float> ? i : i / kPair * kPair + i % kPair / 2 + (i % 2) * kLanes;
+}
+template <class T>
+void arrange(const T* from, float* to, int64_t count) {
+  const int64_t whole = count - count % kPair;
+  for (int64_t i = 0; i < whole; ++i) to[place<T>(i)] = widen(from[i]);
+  for (int64_t i = whole; i < count; ++i) to[i] = widen(from[i]);
 }
 BACKPLANE_INLINE float sum(const Lanes& x) {
   float total = 0;
@@ -44,42 +68,40 @@ BACKPLANE_INLINE float sum(const Lanes& x) {
   return total;
 }
 
-// Four rows at a time, so that each load of x serves four.
+// x is arranged. Four rows at a time, so that each load of x serves four.
 template <class T>
 BACKPLANE_INLINE void gemv_rows(const T* weight, const float* x, const T* bias, T* y, int64_t in, int64_t begin, int64_t end) {
-  const int64_t whole = in - in % kLanes;
+  const int64_t whole = in - in % kPair;
   int64_t row = begin;
   for (; row + 4 <= end; row += 4) {
-    const T* w = weight + row * in;
-    Lanes a0 = {}, a1 = {}, a2 = {}, a3 = {};
-    for (int64_t i = 0; i < whole; i += kLanes) {
-      Lanes v, w0, w1, w2, w3;
-      load(x + i, v);
-      load(w + i, w0);
-      load(w + in + i, w1);
-      load(w + 2 * in + i, w2);
-      load(w + 3 * in + i, w3);
-      a0 += v * w0;
-      a1 += v * w1;
-      a2 += v * w2;
-      a3 += v * w3;
+    const T *w0 = weight + row * in, *w1 = w0 + in, *w2 = w1 + in, *w3 = w2 + in;
+    Pair s0 = {}, s1 = {}, s2 = {}, s3 = {};
+    for (int64_t i = 0; i < whole; i += kPair) {
+      const Pair v = load(x + i), p0 = load(w0 + i), p1 = load(w1 + i), p2 = load(w2 + i), p3 = load(w3 + i);
+      s0.a += v.a * p0.a;
+      s0.b += v.b * p0.b;
+      s1.a += v.a * p1.a;
+      s1.b += v.b * p1.b;
+      s2.a += v.a * p2.a;
+      s2.b += v.b * p2.b;
+      s3.a += v.a * p3.a;
+      s3.b += v.b * p3.b;
     }
-    float s[4] = {sum(a0), sum(a1), sum(a2), sum(a3)};
+    float s[4] = {sum(s0.a + s0.b), sum(s1.a + s1.b), sum(s2.a + s2.b), sum(s3.a + s3.b)};
     for (int64_t k = 0; k < 4; ++k) {
-      for (int64_t i = whole; i < in; ++i) s[k] += x[i] * widen(w[k * in + i]);
+      for (int64_t i = whole; i < in; ++i) s[k] += x[i] * widen(w0[k * in + i]);
       y[row + k] = static_cast<T>(bias ? s[k] + widen(bias[row + k]) : s[k]);
     }
   }
   for (; row < end; ++row) {
     const T* w = weight + row * in;
-    Lanes a = {};
-    for (int64_t i = 0; i < whole; i += kLanes) {
-      Lanes v, w0;
-      load(x + i, v);
-      load(w + i, w0);
-      a += v * w0;
+    Pair pair = {};
+    for (int64_t i = 0; i < whole; i += kPair) {
+      const Pair v = load(x + i), p = load(w + i);
+      pair.a += v.a * p.a;
+      pair.b += v.b * p.b;
     }
-    float s = sum(a);
+    float s = sum(pair.a + pair.b);
     for (int64_t i = whole; i < in; ++i) s += x[i] * widen(w[i]);
     y[row] = static_cast<T>(bias ? s + widen(bias[row]) : s);
   }
@@ -88,18 +110,18 @@ BACKPLANE_INLINE void gemv_rows(const T* weight, const float* x, const T* bias, 
 BACKPLANE_CLONES void gemv_rows_f32(const float* weight, const float* x, const float* bias, float* y, int64_t in, int64_t begin, int64_t end) {
   gemv_rows(weight, x, bias, y, in, begin, end);
 }
-BACKPLANE_CLONES void gemv_rows_bf16(const at::BFloat16* weight, const float* x, const at::BFloat16* bias, at::BFloat16* y, int64_t in, int64_t begin, int64_t end) {
+BACKPLANE_CLONES void gemv_rows_bf16(const at::BFloat16* weight, const float* x, const at::BFloat16* bias, at::BFloat16* y, int64_t in,
+                                     int64_t begin, int64_t end) {
   gemv_rows(weight, x, bias, y, in, begin, end);
 }
 
 template <class T>
 BACKPLANE_INLINE void rms_norm_row(const T* x, const T* weight, T* y, int64_t size, double eps) {
-  const int64_t whole = size - size % kLanes;
+  const int64_t whole = size - size % kPair;
   Lanes squares = {};
-  for (int64_t i = 0; i < whole; i += kLanes) {
-    Lanes v;
-    load(x + i, v);
-    squares += v * v;
+  for (int64_t i = 0; i < whole; i += kPair) {
+    const Pair v = load(x + i);
+    squares += v.a * v.a + v.b * v.b;
   }
   float total = sum(squares);
   for (int64_t i = whole; i < size; ++i) total += widen(x[i]) * widen(x[i]);
@@ -115,20 +137,20 @@ BACKPLANE_CLONES void rms_norm_row_bf16(const at::BFloat16* x, const at::BFloat1
   rms_norm_row(x, weight, y, size, eps);
 }
 
-// One query against `length` keys and values of d lanes-aligned numbers. scores has room for `length`.
+// One query (arranged) against `length` keys and values of d numbers, d a multiple of a Pair. `scores` has room for
+// `length`, `sums` for d.
 template <class T>
-BACKPLANE_INLINE void decode_head(const T* q, const T* k, const T* v, const T* mask, T* out, float* scores, float* sums, int64_t length, int64_t d,
-                                  float scale) {
+BACKPLANE_INLINE void decode_head(const float* q, const T* k, const T* v, const T* mask, T* out, float* scores, float* sums, int64_t length,
+                                  int64_t d, float scale) {
   float highest = -INFINITY;
   for (int64_t t = 0; t < length; ++t) {
-    Lanes a = {};
-    for (int64_t i = 0; i < d; i += kLanes) {
-      Lanes x, y;
-      load(q + i, x);
-      load(k + t * d + i, y);
-      a += x * y;
+    Pair s = {};
+    for (int64_t i = 0; i < d; i += kPair) {
+      const Pair x = load(q + i), y = load(k + t * d + i);
+      s.a += x.a * y.a;
+      s.b += x.b * y.b;
     }
-    scores[t] = sum(a) * scale + (mask ? widen(mask[t]) : 0.0f);
+    scores[t] = sum(s.a + s.b) * scale + (mask ? widen(mask[t]) : 0.0f);
     highest = std::max(highest, scores[t]);
   }
   float total = 0;
@@ -136,28 +158,28 @@ BACKPLANE_INLINE void decode_head(const T* q, const T* k, const T* v, const T* m
     scores[t] = std::exp(scores[t] - highest);
     total += scores[t];
   }
-  std::memset(sums, 0, static_cast<size_t>(d) * sizeof(float));
-  for (int64_t t = 0; t < length; ++t) {
-    const Lanes weight = Lanes{} + scores[t];
-    for (int64_t i = 0; i < d; i += kLanes) {
-      Lanes a, x;
-      load(sums + i, a);
-      load(v + t * d + i, x);
-      a += weight * x;
-      std::memcpy(sums + i, &a, sizeof a);
+  for (int64_t i = 0; i < d; i += kPair) {
+    Pair s = {};
+    for (int64_t t = 0; t < length; ++t) {
+      const Pair x = load(v + t * d + i);
+      s.a += scores[t] * x.a;
+      s.b += scores[t] * x.b;
     }
+    std::memcpy(sums + i, &s, sizeof s);
   }
-  for (int64_t i = 0; i < d; ++i) out[i] = static_cast<T>(sums[i] / total);
+  for (int64_t i = 0; i < d; ++i) out[i] = static_cast<T>(sums[place<T>(i)] / total);
 }
 
 BACKPLANE_CLONES void decode_head_f32(const float* q, const float* k, const float* v, const float* mask, float* out, float* scores, float* sums,
                                       int64_t length, int64_t d, float scale) {
   decode_head(q, k, v, mask, out, scores, sums, length, d, scale);
 }
-BACKPLANE_CLONES void decode_head_bf16(const at::BFloat16* q, const at::BFloat16* k, const at::BFloat16* v, const at::BFloat16* mask,
+BACKPLANE_CLONES void decode_head_bf16(const float* q, const at::BFloat16* k, const at::BFloat16* v, const at::BFloat16* mask,
                                        at::BFloat16* out, float* scores, float* sums, int64_t length, int64_t d, float scale) {
   decode_head(q, k, v, mask, out, scores, sums, length, d, scale);
 }
+
+constexpr int64_t kMaxHead = 256;
 
 bool wants_grad(const Tensor& x) { return c10::GradMode::is_enabled() && x.requires_grad(); }
 
@@ -186,9 +208,8 @@ Tensor gemv(const Tensor& x, const Tensor& weight, const Tensor& bias) {
     at::parallel_for(0, out, grain, [&](int64_t begin, int64_t end) { gemv_rows_f32(w, v, b, result, in, begin, end); });
   } else {
     const auto *w = weight.const_data_ptr<at::BFloat16>(), *b = bias.defined() ? bias.const_data_ptr<at::BFloat16>() : nullptr;
-    const auto* narrow = x.const_data_ptr<at::BFloat16>();
     std::vector<float> v(static_cast<size_t>(in));
-    for (int64_t i = 0; i < in; ++i) v[static_cast<size_t>(i)] = widen(narrow[i]);
+    arrange(x.const_data_ptr<at::BFloat16>(), v.data(), in);
     auto* result = y.mutable_data_ptr<at::BFloat16>();
     at::parallel_for(0, out, grain, [&](int64_t begin, int64_t end) { gemv_rows_bf16(w, v.data(), b, result, in, begin, end); });
   }
@@ -220,7 +241,7 @@ bool can_decode_attention(const Tensor& q, const Tensor& k, const Tensor& v, con
   const int64_t d = q.size(3);
   const auto rows = [&](const Tensor& x) { return is_plain(x) && x.scalar_type() == q.scalar_type() && x.size(3) == d && x.stride(3) == 1 && x.stride(2) == d; };
   const auto& mask = options.mask;
-  return is_plain(q) && q.stride(3) == 1 && d % kLanes == 0 && d <= 256 && rows(k) && rows(v) && options.dropout == 0 && !wants_grad(q) &&
+  return is_plain(q) && q.stride(3) == 1 && d % kPair == 0 && d <= kMaxHead && rows(k) && rows(v) && options.dropout == 0 && !wants_grad(q) &&
          !wants_grad(k) &&
          (!mask.defined() || (mask.scalar_type() == q.scalar_type() && mask.dim() == 4 && mask.size(1) == 1 && mask.size(2) == 1 &&
                               mask.size(3) == k.size(2) && mask.stride(3) == 1));
@@ -232,11 +253,12 @@ Tensor decode_attention(const Tensor& q, const Tensor& k, const Tensor& v, const
   const auto run = [&]<class T>(T*, auto kernel) {
     at::parallel_for(0, batch * heads, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, length * d)), [&](int64_t begin, int64_t end) {
       std::vector<float> scores(static_cast<size_t>(length));
-      float sums[256];
+      float query[kMaxHead], sums[kMaxHead];
       for (int64_t i = begin; i < end; ++i) {
         const int64_t b = i / heads, h = i % heads, kv = h / groups;
         const T* m = mask.defined() ? mask.const_data_ptr<T>() + (mask.size(0) == 1 ? 0 : b * mask.stride(0)) : nullptr;
-        kernel(q.const_data_ptr<T>() + b * q.stride(0) + h * q.stride(1), k.const_data_ptr<T>() + b * k.stride(0) + kv * k.stride(1),
+        arrange(q.const_data_ptr<T>() + b * q.stride(0) + h * q.stride(1), query, d);
+        kernel(query, k.const_data_ptr<T>() + b * k.stride(0) + kv * k.stride(1),
                v.const_data_ptr<T>() + b * v.stride(0) + kv * v.stride(1), m, out.mutable_data_ptr<T>() + i * d, scores.data(), sums, length, d,
                static_cast<float>(scale));
       }
