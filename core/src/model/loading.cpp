@@ -188,7 +188,7 @@ LoadingInfo load_weights(PreTrainedModel& model, const Checkpoint& checkpoint, c
     warn(concat("the weights at ", options.origin, " lack ", info.missing_keys.size(), " of ", targets.size(),
                 " tensors, which start at random: ", listed(info.missing_keys), "; train the model before you rely on it"));
   }
-  const auto& architectures = model.config().architectures;
+  const auto architectures = model.config().architectures.value_or(std::vector<std::string>{});
   const bool is_own = std::any_of(architectures.begin(), architectures.end(), [&](const auto& name) { return model.name().ends_with(name); });
   if (!info.unexpected_keys.empty() && is_own) {
     warn(concat("the weights at ", options.origin, " hold tensors that the model does not use: ", listed(info.unexpected_keys)));

@@ -46,8 +46,10 @@ class Value {
   const Value* find(std::string_view key) const;
   /// The member as a number, or `fallback` where it is absent or null.
   double number_or(std::string_view key, double fallback) const;
+  /// A whole number as a list of one, a list of whole numbers as it is, null as an empty list (eos_token_id).
+  std::vector<int64_t> as_int_list() const;
 
-  /// As one line of JSON, for messages.
+  /// As one line of JSON, for messages; cut where it is long.
   std::string to_string() const;
 
   friend bool operator==(const Value&, const Value&) = default;
@@ -55,5 +57,8 @@ class Value {
  private:
   std::variant<std::monostate, bool, int64_t, double, std::string, List, Object> data_;
 };
+
+/// Sets the key of an object in place, or appends it.
+void set(Value::Object& object, std::string_view key, Value value);
 
 }  // namespace backplane
