@@ -1,0 +1,31 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backplane/registry/registry.h"
+
+namespace backplane {
+
+/// Where plugins come from, as the registry's users see it; the host's plugin system is the one there is. Thread-safe.
+class PluginSource {
+ public:
+  virtual ~PluginSource() = default;
+
+  /// Declares what the installed plugins promise, the first time; opens none.
+  virtual void declare(Registry& registry) = 0;
+  /// Opens a declared provider's library and adds its factories. Throws what the plugin system throws: the reason is in the
+  /// message. Does nothing where that has happened.
+  virtual void load(Registry& registry, const Provider& provider) = 0;
+  /// The folders and libraries that were looked at, for messages.
+  virtual std::vector<std::string> searched() const = 0;
+};
+
+/// Sets the source of this process; nullptr: none.
+void set_plugin_source(std::shared_ptr<PluginSource> source);
+/// The source that was set; one that declares and finds nothing where none was. Its declarations are in
+/// Registry::process() when this returns.
+std::shared_ptr<PluginSource> plugin_source();
+
+}  // namespace backplane
