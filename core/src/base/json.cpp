@@ -266,7 +266,8 @@ std::string python_float(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   char digits[64];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value, std::chars_format::scientific).ptr;
+  char* const end = std::to_chars(digits, digits + sizeof digits - 1, value, std::chars_format::scientific).ptr;
+  *end = '\0';
   const std::string_view text(digits, static_cast<size_t>(end - digits));
   const size_t e = text.find('e');
   const int exponent = std::atoi(text.data() + e + 1);
