@@ -7,14 +7,22 @@ namespace backplane::golden {
 namespace {
 
 WallClock clock_of(const Json& now) {
-  return {now[0].get<int>(), now[1].get<int>(), now[2].get<int>(), now[3].get<int>(), now[4].get<int>(), now[5].get<int>(), 0};
+  return {now[0].get<int>(),
+          now[1].get<int>(),
+          now[2].get<int>(),
+          now[3].get<int>(),
+          now[4].get<int>(),
+          now[5].get<int>(),
+          0};
 }
 
 std::string first_difference(const std::string& got, const std::string& expected) {
   size_t at = 0;
   while (at < got.size() && at < expected.size() && got[at] == expected[at]) ++at;
   const size_t from = at < 40 ? 0 : at - 40;
-  return concat("differs at byte ", at, ": got …", python_dumps(Json(got.substr(from, 80)).dump(-1, ' ', false, Json::error_handler_t::replace)), ", expected …",
+  return concat("differs at byte ", at, ": got …",
+                python_dumps(Json(got.substr(from, 80)).dump(-1, ' ', false, Json::error_handler_t::replace)),
+                ", expected …",
                 python_dumps(Json(expected.substr(from, 80)).dump(-1, ' ', false, Json::error_handler_t::replace)));
 }
 
@@ -34,8 +42,11 @@ Verdict judge(std::string name, const Json& expected, Render render) {
   } catch (const JinjaError& error) {
     verdict.passed = expected.contains("error");
     const bool own_words = verdict.passed && expected["error"]["type"] == "TemplateError";
-    if (own_words && error.message().substr(0, 600) != expected["error"]["message"].get_ref<const std::string&>()) verdict.passed = false;
-    if (!verdict.passed) verdict.reason = concat(error.type(), ": ", error.what(), expected.contains("error") ? ", expected " + expected["error"].dump() : "");
+    if (own_words && error.message().substr(0, 600) != expected["error"]["message"].get_ref<const std::string&>())
+      verdict.passed = false;
+    if (!verdict.passed)
+      verdict.reason = concat(error.type(), ": ", error.what(),
+                              expected.contains("error") ? ", expected " + expected["error"].dump() : "");
   } catch (const Error& error) {
     verdict.passed = expected.contains("error") && expected["error"]["type"] != "TemplateError";
     if (!verdict.passed) verdict.reason = error.what();
@@ -69,8 +80,9 @@ std::vector<Verdict> judge_chat_template(const Json& fixture, const Json& conver
           options.variables[key] = value;
         }
       }
-      verdicts.push_back(judge(concat(one["messages"].get<std::string>(), "/", variant), one,
-                               [&] { return chat_template.apply(conversations["conversations"][one["messages"].get<std::string>()], options).text; }));
+      verdicts.push_back(judge(concat(one["messages"].get<std::string>(), "/", variant), one, [&] {
+        return chat_template.apply(conversations["conversations"][one["messages"].get<std::string>()], options).text;
+      }));
     }
   }
   return verdicts;
@@ -83,7 +95,8 @@ std::vector<Verdict> judge_jinja(const Json& fixture) {
   for (const auto& one : fixture["cases"]) {
     if (one.contains("note")) continue;
     const std::string source = one["template"].get<std::string>();
-    verdicts.push_back(judge(source, one, [&] { return JinjaTemplate::parse(source).render(fixture["context"], options); }));
+    verdicts.push_back(
+        judge(source, one, [&] { return JinjaTemplate::parse(source).render(fixture["context"], options); }));
   }
   return verdicts;
 }
@@ -92,7 +105,8 @@ bool is_chat_template_fixture(const std::filesystem::path& file) {
   if (file.extension() != ".json") return false;
   const auto folder = file.parent_path();
   if (folder.filename() == "chat_templates") return file.filename() == "jinja.json";
-  return folder.parent_path().filename() == "chat_templates" && (folder.filename() == "own" || folder.filename() == "real");
+  return folder.parent_path().filename() == "chat_templates" &&
+         (folder.filename() == "own" || folder.filename() == "real");
 }
 
 GoldenResult run_chat_template_fixture(const std::filesystem::path& file, const GoldenOptions&) {
@@ -101,8 +115,10 @@ GoldenResult run_chat_template_fixture(const std::filesystem::path& file, const 
   result.kind = small ? "chat_templates" : "chat_templates/" + file.parent_path().filename().string();
   result.name = file.stem().string();
   const Json fixture = read_json_file(file.string());
-  const auto verdicts = small ? judge_jinja(fixture)
-                              : judge_chat_template(fixture, read_json_file((file.parent_path().parent_path() / "conversations.json").string()));
+  const auto verdicts =
+      small ? judge_jinja(fixture)
+            : judge_chat_template(fixture,
+                                  read_json_file((file.parent_path().parent_path() / "conversations.json").string()));
   result.cases = verdicts.size();
   for (const Verdict& verdict : verdicts) {
     if (verdict.passed) continue;

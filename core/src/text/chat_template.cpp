@@ -30,7 +30,9 @@ JinjaTemplate parsed(const std::string& source) {
   return entry;
 }
 
-std::pair<size_t, size_t> stripped_range(const std::string& text) { return jinja::strip_range(jinja::Text(text), nullptr, true, true); }
+std::pair<size_t, size_t> stripped_range(const std::string& text) {
+  return jinja::strip_range(jinja::Text(text), nullptr, true, true);
+}
 
 // The text that the model is to go on with: the content of the last message, or its last block of text.
 const std::string& final_text(const Json& messages) {
@@ -41,7 +43,8 @@ const std::string& final_text(const Json& messages) {
   if (content.is_string()) return content.get_ref<const std::string&>();
   if (content.is_array()) {
     for (auto block = content.rbegin(); block != content.rend(); ++block) {
-      if (block->is_object() && block->contains("text") && (*block)["text"].is_string()) return (*block)["text"].get_ref<const std::string&>();
+      if (block->is_object() && block->contains("text") && (*block)["text"].is_string())
+        return (*block)["text"].get_ref<const std::string&>();
     }
   }
   throw Error(ErrorCode::invalid_value, "continue_final_message is set, but the last message has no text to continue");
@@ -53,7 +56,8 @@ void cut_after(RenderedChat& chat, const std::string& message) {
   const size_t found = chat.text.rfind(stripped);
   if (found == std::string::npos) {
     throw Error(ErrorCode::invalid_value,
-                "continue_final_message is set, but the final message does not appear in the chat after applying the chat template; "
+                "continue_final_message is set, but the final message does not appear in the chat after applying the "
+                "chat template; "
                 "the template may delete portions of it");
   }
   // As the reference: blanks behind the message stay where the template left the message as it was.
@@ -71,16 +75,21 @@ void cut_after(RenderedChat& chat, const std::string& message) {
 }
 
 void check_arguments(const Json& messages, const ChatTemplateOptions& options) {
-  if (!messages.is_array()) throw Error(ErrorCode::invalid_value, concat("messages is a ", messages.type_name(), ", expected a list of objects"));
+  if (!messages.is_array())
+    throw Error(ErrorCode::invalid_value,
+                concat("messages is a ", messages.type_name(), ", expected a list of objects"));
   if (options.continue_final_message && options.add_generation_prompt) {
     throw Error(ErrorCode::invalid_value,
-                "continue_final_message and add_generation_prompt are not compatible: one goes on with the last message, the other opens a new one");
+                "continue_final_message and add_generation_prompt are not compatible: one goes on with the last "
+                "message, the other opens a new one");
   }
   const auto check_list = [](const Json& list, const char* name, const char* expected) {
     if (list.is_null()) return;
-    if (!list.is_array()) throw Error(ErrorCode::invalid_value, concat(name, " is a ", list.type_name(), ", expected a list of objects"));
+    if (!list.is_array())
+      throw Error(ErrorCode::invalid_value, concat(name, " is a ", list.type_name(), ", expected a list of objects"));
     for (const auto& item : list) {
-      if (!item.is_object()) throw Error(ErrorCode::invalid_value, concat(name, " holds a ", item.type_name(), ", expected ", expected));
+      if (!item.is_object())
+        throw Error(ErrorCode::invalid_value, concat(name, " holds a ", item.type_name(), ", expected ", expected));
     }
   };
   check_list(options.tools, "tools", "JSON schemas");
@@ -91,7 +100,9 @@ void check_arguments(const Json& messages, const ChatTemplateOptions& options) {
 
 ChatTemplate::ChatTemplate(const Json& templates) {
   const auto text = [](const Json& value, const std::string& name) {
-    if (!value.is_string()) throw Error(ErrorCode::bad_template, concat("chat_template ", name, " is a ", value.type_name(), ", expected a text"));
+    if (!value.is_string())
+      throw Error(ErrorCode::bad_template,
+                  concat("chat_template ", name, " is a ", value.type_name(), ", expected a text"));
     return value.get<std::string>();
   };
   if (templates.is_string()) {
@@ -101,12 +112,14 @@ ChatTemplate::ChatTemplate(const Json& templates) {
   } else if (templates.is_array()) {
     for (const auto& entry : templates) {
       if (!entry.is_object() || !entry.contains("name") || !entry.contains("template")) {
-        throw Error(ErrorCode::bad_template, "chat_template is a list of something other than objects with 'name' and 'template'");
+        throw Error(ErrorCode::bad_template,
+                    "chat_template is a list of something other than objects with 'name' and 'template'");
       }
       templates_[text(entry["name"], "name")] = text(entry["template"], "in a list");
     }
   } else if (!templates.is_null()) {
-    throw Error(ErrorCode::bad_template, concat("chat_template is a ", templates.type_name(), ", expected a text or a list of named texts"));
+    throw Error(ErrorCode::bad_template,
+                concat("chat_template is a ", templates.type_name(), ", expected a text or a list of named texts"));
   }
 }
 
@@ -143,7 +156,8 @@ std::string ChatTemplate::select(const std::string& chat_template, bool with_too
   if (const auto found = templates_.find(kDefault); found != templates_.end()) return found->second;
   std::vector<std::string> names;
   for (const auto& [name, source] : templates_) names.push_back(name);
-  throw Error(ErrorCode::invalid_value, concat("the model has several chat templates and no default; name one of ", join(names), " as chat_template"));
+  throw Error(ErrorCode::invalid_value, concat("the model has several chat templates and no default; name one of ",
+                                               join(names), " as chat_template"));
 }
 
 RenderedChat ChatTemplate::apply(const Json& messages, const ChatTemplateOptions& options) const {
@@ -158,7 +172,8 @@ RenderedChat ChatTemplate::apply(const Json& messages, const ChatTemplateOptions
   }
   for (const auto& [name, value] : options.variables.items()) {
     for (const char* own : {"messages", "tools", "documents", "add_generation_prompt"}) {
-      if (name == own) throw Error(ErrorCode::invalid_value, concat("the variable '", name, "' is an argument of its own"));
+      if (name == own)
+        throw Error(ErrorCode::invalid_value, concat("the variable '", name, "' is an argument of its own"));
     }
     context[name] = value;
     rendering.trusted.erase(name);

@@ -1,10 +1,10 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <locale.h>
 #include <algorithm>
 #include <cmath>
 #include <ctime>
-#include <locale.h>
 #include <random>
 
 #include "backplane/base/strings.h"
@@ -31,7 +31,8 @@ std::vector<Value> attribute_path(const Value& attribute) {
   if (!attribute.is_string()) return {attribute};
   std::vector<Value> path;
   for (const std::string& part : split(attribute.bytes(), '.')) {
-    const bool number = !part.empty() && part.size() < 10 && std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
+    const bool number = !part.empty() && part.size() < 10 &&
+                        std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
     path.push_back(number ? Value(static_cast<int64_t>(std::stol(part))) : Value::string(part));
   }
   return path;
@@ -47,7 +48,8 @@ Value follow(Value item, const std::vector<Value>& path, const std::optional<Val
 }
 
 std::optional<Value> take_named(Arguments& arguments, std::string_view name) {
-  const auto found = std::find_if(arguments.named.begin(), arguments.named.end(), [&](const auto& entry) { return entry.first == name; });
+  const auto found = std::find_if(arguments.named.begin(), arguments.named.end(),
+                                  [&](const auto& entry) { return entry.first == name; });
   if (found == arguments.named.end()) return std::nullopt;
   Value value = std::move(found->second);
   arguments.named.erase(found);
@@ -232,7 +234,8 @@ Value filesizeformat_filter(Interpreter&, const Value& value, Arguments& argumen
   for (size_t i = 0;; ++i) {
     unit *= base;
     if (*parsed < unit || i + 1 == prefixes.size()) {
-      return Value::string(concat(fixed(base * *parsed / unit, 1, 'f'), " ", prefixes.substr(i, 1), flag(v[0]) ? "iB" : "B"));
+      return Value::string(
+          concat(fixed(base * *parsed / unit, 1, 'f'), " ", prefixes.substr(i, 1), flag(v[0]) ? "iB" : "B"));
     }
   }
 }
@@ -286,7 +289,9 @@ Value int_filter(Interpreter&, const Value& value, Arguments& arguments) {
   }
   if (!value.is_string()) return fallback;
   try {
-    if (auto parsed = parse_int(value.bytes(), v[1] ? static_cast<int>(std::clamp<int64_t>(to_index(*v[1]), -1, 99)) : 10)) return *parsed;
+    if (auto parsed =
+            parse_int(value.bytes(), v[1] ? static_cast<int>(std::clamp<int64_t>(to_index(*v[1]), -1, 99)) : 10))
+      return *parsed;
   } catch (const Failure& failure) {
     if (failure.type != "ValueError") throw;
   }
@@ -337,7 +342,8 @@ Value indent_filter(Interpreter&, const Value& value, Arguments& arguments) {
     indention = v[0]->text();
   } else {
     const int64_t width = v[0] ? to_index(*v[0]) : 4;
-    if (width > static_cast<int64_t>(limits::kTemplateOutputBytes)) limit_error("a text is indented beyond the largest text");
+    if (width > static_cast<int64_t>(limits::kTemplateOutputBytes))
+      limit_error("a text is indented beyond the largest text");
     indention.append(std::string(static_cast<size_t>(std::max<int64_t>(width, 0)), ' '));
   }
   Text text = need_text(value);
@@ -371,7 +377,9 @@ Value join_filter(Interpreter& interpreter, const Value& value, Arguments& argum
     for (Value& item : items) item = follow(std::move(item), path);
   }
   const Value separator = v[0].value_or(Value::string(std::string()));
-  const bool markup = interpreter.autoescape() && (separator.markup() || std::any_of(items.begin(), items.end(), [](const Value& item) { return item.markup(); }));
+  const bool markup =
+      interpreter.autoescape() &&
+      (separator.markup() || std::any_of(items.begin(), items.end(), [](const Value& item) { return item.markup(); }));
   const auto text = [&](const Value& item) { return markup && !item.markup() ? escape_html(str(item)) : str(item); };
   const Text between = text(separator);
   Text out;
@@ -385,11 +393,14 @@ Value join_filter(Interpreter& interpreter, const Value& value, Arguments& argum
 Value map_filter(Interpreter& interpreter, const Value& value, Arguments& arguments) {
   if (!truthy(value) && !value.is(Kind::iterator)) return Value::iterator({});
   std::vector<Value> out;
-  const bool by_attribute = arguments.positional.empty() && std::any_of(arguments.named.begin(), arguments.named.end(), [](const auto& entry) { return entry.first == "attribute"; });
+  const bool by_attribute =
+      arguments.positional.empty() && std::any_of(arguments.named.begin(), arguments.named.end(),
+                                                  [](const auto& entry) { return entry.first == "attribute"; });
   if (by_attribute) {
     const auto path = attribute_path(*take_named(arguments, "attribute"));
     const auto fallback = take_named(arguments, "default");
-    if (!arguments.named.empty()) fail("FilterArgumentError", concat("Unexpected keyword argument ", quote(arguments.named[0].first)));
+    if (!arguments.named.empty())
+      fail("FilterArgumentError", concat("Unexpected keyword argument ", quote(arguments.named[0].first)));
     for (Value& item : iterate(value)) out.push_back(follow(std::move(item), path, fallback));
   } else {
     if (arguments.positional.empty()) fail("FilterArgumentError", "map requires a filter argument");
@@ -464,7 +475,8 @@ Value reverse_filter(Interpreter&, const Value& value, Arguments& arguments) {
 Value round_filter(Interpreter&, const Value& value, Arguments& arguments) {
   const auto v = bind("round", arguments, {"=precision", "=method"});
   const std::string method = v[1] ? str(*v[1]).bytes() : "common";
-  if (method != "common" && method != "ceil" && method != "floor") fail("FilterArgumentError", "method must be common, ceil or floor");
+  if (method != "common" && method != "ceil" && method != "floor")
+    fail("FilterArgumentError", "method must be common, ceil or floor");
   if (value.is_undefined()) fail_undefined(value);
   if (!value.is_number()) type_error(concat("type ", type_name(value), " doesn't define __round__ method"));
   const int64_t precision = v[0] ? std::clamp<int64_t>(to_index(*v[0]), -400, 400) : 0;
@@ -549,8 +561,10 @@ Value striptags_filter(Interpreter&, const Value& value, Arguments& arguments) {
     blank = false;
     words.append(text, begin, at);
   }
-  static constexpr std::pair<std::string_view, std::string_view> kEntities[] = {{"&lt;", "<"}, {"&gt;", ">"}, {"&quot;", "\""}, {"&#39;", "'"}, {"&#34;", "\""}, {"&amp;", "&"}};
-  for (const auto& [entity, character] : kEntities) words = replace(words, Text(std::string(entity)), Text(std::string(character)), -1);
+  static constexpr std::pair<std::string_view, std::string_view> kEntities[] = {
+      {"&lt;", "<"}, {"&gt;", ">"}, {"&quot;", "\""}, {"&#39;", "'"}, {"&#34;", "\""}, {"&amp;", "&"}};
+  for (const auto& [entity, character] : kEntities)
+    words = replace(words, Text(std::string(entity)), Text(std::string(character)), -1);
   return Value::string(std::move(words));
 }
 
@@ -564,14 +578,16 @@ Value tojson_filter(Interpreter&, const Value& value, Arguments& arguments) {
       options.indent = v[1]->text();
     } else {
       const int64_t width = to_index(*v[1]);
-      if (width > static_cast<int64_t>(limits::kTemplateOutputBytes)) limit_error("a text is indented beyond the largest text");
+      if (width > static_cast<int64_t>(limits::kTemplateOutputBytes))
+        limit_error("a text is indented beyond the largest text");
       options.indent.emplace(std::string(static_cast<size_t>(std::max<int64_t>(width, 0)), ' '));
     }
     options.item_separator = Text(",");
   }
   if (v[2] && !v[2]->is_none()) {
     const auto separators = iterate(*v[2]);
-    if (separators.size() != 2) value_error(concat("not enough values to unpack (expected 2, got ", separators.size(), ")"));
+    if (separators.size() != 2)
+      value_error(concat("not enough values to unpack (expected 2, got ", separators.size(), ")"));
     options.item_separator = need_text(separators[0]);
     options.key_separator = need_text(separators[1]);
   }
@@ -626,7 +642,8 @@ Text url_quote(const Value& value, bool for_query) {
   Text out;
   for (size_t at = 0; at < text.size(); ++at) {
     const char c = text.bytes()[at];
-    const bool plain = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '_' || c == '.' || c == '-' || c == '~' || (c == '/' && !for_query);
+    const bool plain = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '_' || c == '.' ||
+                       c == '-' || c == '~' || (c == '/' && !for_query);
     if (plain) {
       out.append(text, at, at + 1);
     } else if (c == ' ' && for_query) {
@@ -643,7 +660,8 @@ Text url_quote(const Value& value, bool for_query) {
 
 Value urlencode_filter(Interpreter&, const Value& value, Arguments& arguments) {
   bind("urlencode", arguments, {});
-  const bool iterable = value.is(Kind::list) || value.is(Kind::tuple) || value.is(Kind::dict) || value.is(Kind::view) || value.is(Kind::iterator);
+  const bool iterable = value.is(Kind::list) || value.is(Kind::tuple) || value.is(Kind::dict) || value.is(Kind::view) ||
+                        value.is(Kind::iterator);
   if (!iterable) return Value::string(url_quote(value, false));
   Text out;
   const auto add = [&](const Value& key, const Value& item) {
@@ -670,7 +688,8 @@ class Pattern {
   explicit Pattern(const char* pattern, uint32_t options = 0) {
     int error;
     PCRE2_SIZE offset;
-    code_ = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern), PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | options, &error, &offset, nullptr);
+    code_ = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern), PCRE2_ZERO_TERMINATED,
+                          PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | options, &error, &offset, nullptr);
     context_ = pcre2_match_context_create(nullptr);
     pcre2_set_match_limit(context_, 100'000);
     pcre2_set_depth_limit(context_, 1'000);
@@ -678,7 +697,8 @@ class Pattern {
   std::optional<std::pair<size_t, size_t>> find(std::string_view text, size_t from = 0) const {
     charge_bytes(text.size() - from);
     pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
-    const int found = pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, 0, data, context_);
+    const int found =
+        pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, 0, data, context_);
     std::optional<std::pair<size_t, size_t>> range;
     if (found >= 0) range.emplace(pcre2_get_ovector_pointer(data)[0], pcre2_get_ovector_pointer(data)[1]);
     pcre2_match_data_free(data);
@@ -698,8 +718,11 @@ size_t occurrences(std::string_view text, std::string_view part) {
 
 Value urlize_filter(Interpreter& interpreter, const Value& value, Arguments& arguments) {
   static const Pattern kUrl(
-      "^(?:(?:https?://|www\\.)(?:(?:[\\w%-]+\\.)+)?(?:[a-z]{2,63}|xn--[\\w%]{2,59})|(?:[\\w%-]{2,63}\\.)+(?:com|net|int|edu|gov|org|info|mil)|https?://(?:\\d{1,3}(?:\\.\\d{1,3}){3}|"
-      "\\[(?:[\\da-f]{0,4}:){2}(?:[\\da-f]{0,4}:?){1,6}\\]))(?::\\d{1,5})?(?:[/?#]\\S*)?$", PCRE2_CASELESS);
+      "^(?:(?:https?://"
+      "|www\\.)(?:(?:[\\w%-]+\\.)+)?(?:[a-z]{2,63}|xn--[\\w%]{2,59})|(?:[\\w%-]{2,63}\\.)+(?:com|net|int|edu|gov|org|"
+      "info|mil)|https?://(?:\\d{1,3}(?:\\.\\d{1,3}){3}|"
+      "\\[(?:[\\da-f]{0,4}:){2}(?:[\\da-f]{0,4}:?){1,6}\\]))(?::\\d{1,5})?(?:[/?#]\\S*)?$",
+      PCRE2_CASELESS);
   static const Pattern kMail("^\\S+@\\w[\\w.-]*\\.\\w+$");
   const auto v = bind("urlize", arguments, {"=trim_url_limit", "=nofollow", "=target", "=rel", "=extra_schemes"});
   std::set<std::string> rels = {"noopener"};
@@ -710,7 +733,8 @@ Value urlize_filter(Interpreter& interpreter, const Value& value, Arguments& arg
   }
   if (flag(v[1])) rels.insert("nofollow");
   const std::string rel = concat(" rel=\"", escape_html(Text(join({rels.begin(), rels.end()}, " "))).bytes(), "\"");
-  const std::string target = v[2] && !v[2]->is_none() && truthy(*v[2]) ? concat(" target=\"", escape_html(str(*v[2])).bytes(), "\"") : "";
+  const std::string target =
+      v[2] && !v[2]->is_none() && truthy(*v[2]) ? concat(" target=\"", escape_html(str(*v[2])).bytes(), "\"") : "";
   const Text escaped = value.markup() ? value.text() : escape_html(str(value));
   const std::string& bytes = escaped.bytes();
   Text out;
@@ -746,11 +770,13 @@ Value urlize_filter(Interpreter& interpreter, const Value& value, Arguments& arg
         break;
       }
     }
-    static constexpr std::pair<std::string_view, std::string_view> kPairs[] = {{"(", ")"}, {"<", ">"}, {"&lt;", "&gt;"}};
+    static constexpr std::pair<std::string_view, std::string_view> kPairs[] = {
+        {"(", ")"}, {"<", ">"}, {"&lt;", "&gt;"}};
     for (const auto& [open, close] : kPairs) {
       const size_t opened = occurrences(word.substr(head, tail - head), open);
       if (opened <= occurrences(word.substr(head, tail - head), close)) continue;
-      for (size_t i = std::min(opened, occurrences(word.substr(tail), close)); i > 0; --i) tail = word.find(close, tail) + close.size();
+      for (size_t i = std::min(opened, occurrences(word.substr(tail), close)); i > 0; --i)
+        tail = word.find(close, tail) + close.size();
     }
     const std::string_view middle = word.substr(head, tail - head);
     const Text body = escaped.slice(begin + head, begin + tail);
@@ -771,8 +797,8 @@ Value urlize_filter(Interpreter& interpreter, const Value& value, Arguments& arg
       link(middle.starts_with("https://") || middle.starts_with("http://") ? "" : "https://", true, label);
     } else if (middle.starts_with("mailto:") && kMail.find(middle.substr(7))) {
       link("", false, body.slice(7, body.size()));
-    } else if (middle.find('@') != std::string_view::npos && !middle.starts_with("www.") && !middle.starts_with("@") && middle.find(':') == std::string_view::npos &&
-               kMail.find(middle)) {
+    } else if (middle.find('@') != std::string_view::npos && !middle.starts_with("www.") && !middle.starts_with("@") &&
+               middle.find(':') == std::string_view::npos && kMail.find(middle)) {
       link("mailto:", false, body);
     } else {
       out.append(body);
@@ -799,7 +825,8 @@ Value wordcount_filter(Interpreter&, const Value& value, Arguments& arguments) {
 // The lines of one paragraph, as Python's textwrap cuts them.
 std::vector<Text> wrap(const Text& text, int64_t width, bool break_long, bool break_hyphens) {
   static const Pattern kChunk(
-      "[\\t\\n\\x0b\\x0c\\r ]+|(?<=[\\w!\"'&.,?])-{2,}(?=\\w)|[^\\t\\n\\x0b\\x0c\\r ](?:[^\\t\\n\\x0b\\x0c\\r ]*?(?:-(?:(?<=[^\\d\\W]{2}-)|(?<=[^\\d\\W]-[^\\d\\W]-))(?=[^\\d\\W]-?[^\\d\\W])|"
+      "[\\t\\n\\x0b\\x0c\\r ]+|(?<=[\\w!\"'&.,?])-{2,}(?=\\w)|[^\\t\\n\\x0b\\x0c\\r ](?:[^\\t\\n\\x0b\\x0c\\r "
+      "]*?(?:-(?:(?<=[^\\d\\W]{2}-)|(?<=[^\\d\\W]-[^\\d\\W]-))(?=[^\\d\\W]-?[^\\d\\W])|"
       "(?=[\\t\\n\\x0b\\x0c\\r ]|\\z)|(?<=[\\w!\"'&.,?])(?=-{2,}\\w))|)");
   static const Pattern kPlain("[\\t\\n\\x0b\\x0c\\r ]+|[^\\t\\n\\x0b\\x0c\\r ]+");
   if (width <= 0) value_error(concat("invalid width ", width, " (must be > 0)"));
@@ -830,7 +857,8 @@ std::vector<Text> wrap(const Text& text, int64_t width, bool break_long, bool br
         size_t cut = utf8::offset(chunk.bytes(), static_cast<size_t>(room));
         if (break_hyphens && room > 0 && size(chunk) > room) {
           const size_t hyphen = std::string_view(chunk.bytes()).substr(0, cut).rfind('-');
-          if (hyphen != std::string_view::npos && hyphen > 0 && chunk.bytes().find_first_not_of('-') < hyphen) cut = hyphen + 1;
+          if (hyphen != std::string_view::npos && hyphen > 0 && chunk.bytes().find_first_not_of('-') < hyphen)
+            cut = hyphen + 1;
         }
         line.push_back(chunk.slice(0, cut));
         chunk = chunk.slice(cut, chunk.size());
@@ -874,7 +902,8 @@ Value xmlattr_filter(Interpreter& interpreter, const Value& value, Arguments& ar
   Text out;
   for (const auto& [key, item] : value.dict().entries) {
     if (item.is_none() || item.is_undefined()) continue;
-    if (need_text(key).bytes().find_first_of(" \t\n\r\f\v/>=") != std::string::npos) value_error(concat("Invalid character in attribute name: ", repr(key).bytes()));
+    if (need_text(key).bytes().find_first_of(" \t\n\r\f\v/>=") != std::string::npos)
+      value_error(concat("Invalid character in attribute name: ", repr(key).bytes()));
     if (!out.empty() || !v[0] || truthy(*v[0])) out.append(" ");
     out.append(key.markup() ? key.text() : escape_html(key.text()));
     out.append("=\"");
@@ -946,21 +975,60 @@ struct NamedFilter {
 };
 
 constexpr NamedFilter kFilters[] = {
-    {"abs", abs_filter}, {"attr", attr_filter}, {"batch", batch_filter}, {"capitalize", capitalize_filter}, {"center", center_filter},
-    {"count", length_filter}, {"d", default_filter}, {"default", default_filter}, {"dictsort", dictsort_filter}, {"e", escape_filter},
-    {"escape", escape_filter}, {"filesizeformat", filesizeformat_filter}, {"first", first_filter}, {"float", float_filter},
-    {"forceescape", forceescape_filter}, {"format", format_filter}, {"groupby", groupby_filter}, {"indent", indent_filter}, {"int", int_filter},
-    {"join", join_filter}, {"last", last_filter}, {"length", length_filter}, {"list", list_filter}, {"lower", lower_filter}, {"items", items_filter},
-    {"map", map_filter}, {"min", [](Interpreter&, const Value& v, Arguments& a) { return extreme(v, a, false); }},
-    {"max", [](Interpreter&, const Value& v, Arguments& a) { return extreme(v, a, true); }}, {"pprint", pprint_filter}, {"random", random_filter},
+    {"abs", abs_filter},
+    {"attr", attr_filter},
+    {"batch", batch_filter},
+    {"capitalize", capitalize_filter},
+    {"center", center_filter},
+    {"count", length_filter},
+    {"d", default_filter},
+    {"default", default_filter},
+    {"dictsort", dictsort_filter},
+    {"e", escape_filter},
+    {"escape", escape_filter},
+    {"filesizeformat", filesizeformat_filter},
+    {"first", first_filter},
+    {"float", float_filter},
+    {"forceescape", forceescape_filter},
+    {"format", format_filter},
+    {"groupby", groupby_filter},
+    {"indent", indent_filter},
+    {"int", int_filter},
+    {"join", join_filter},
+    {"last", last_filter},
+    {"length", length_filter},
+    {"list", list_filter},
+    {"lower", lower_filter},
+    {"items", items_filter},
+    {"map", map_filter},
+    {"min", [](Interpreter&, const Value& v, Arguments& a) { return extreme(v, a, false); }},
+    {"max", [](Interpreter&, const Value& v, Arguments& a) { return extreme(v, a, true); }},
+    {"pprint", pprint_filter},
+    {"random", random_filter},
     {"reject", [](Interpreter& i, const Value& v, Arguments& a) { return select(i, v, a, false, false); }},
-    {"rejectattr", [](Interpreter& i, const Value& v, Arguments& a) { return select(i, v, a, false, true); }}, {"replace", replace_filter},
-    {"reverse", reverse_filter}, {"round", round_filter}, {"safe", safe_filter},
+    {"rejectattr", [](Interpreter& i, const Value& v, Arguments& a) { return select(i, v, a, false, true); }},
+    {"replace", replace_filter},
+    {"reverse", reverse_filter},
+    {"round", round_filter},
+    {"safe", safe_filter},
     {"select", [](Interpreter& i, const Value& v, Arguments& a) { return select(i, v, a, true, false); }},
-    {"selectattr", [](Interpreter& i, const Value& v, Arguments& a) { return select(i, v, a, true, true); }}, {"slice", slice_filter},
-    {"sort", sort_filter}, {"string", string_filter}, {"striptags", striptags_filter}, {"sum", sum_filter}, {"title", title_filter}, {"trim", trim_filter},
-    {"truncate", truncate_filter}, {"unique", unique_filter}, {"upper", upper_filter}, {"urlencode", urlencode_filter}, {"urlize", urlize_filter},
-    {"wordcount", wordcount_filter}, {"wordwrap", wordwrap_filter}, {"xmlattr", xmlattr_filter}, {"tojson", tojson_filter},
+    {"selectattr", [](Interpreter& i, const Value& v, Arguments& a) { return select(i, v, a, true, true); }},
+    {"slice", slice_filter},
+    {"sort", sort_filter},
+    {"string", string_filter},
+    {"striptags", striptags_filter},
+    {"sum", sum_filter},
+    {"title", title_filter},
+    {"trim", trim_filter},
+    {"truncate", truncate_filter},
+    {"unique", unique_filter},
+    {"upper", upper_filter},
+    {"urlencode", urlencode_filter},
+    {"urlize", urlize_filter},
+    {"wordcount", wordcount_filter},
+    {"wordwrap", wordwrap_filter},
+    {"xmlattr", xmlattr_filter},
+    {"tojson", tojson_filter},
 };
 
 // --- tests ---
@@ -971,7 +1039,9 @@ Value unary(Arguments& arguments, Holds holds) {
   return Value(static_cast<bool>(holds()));
 }
 
-Value remainder_is(const Value& value, const Value& divisor, int64_t wanted) { return equal(operate('%', value, divisor), Value(wanted)); }
+Value remainder_is(const Value& value, const Value& divisor, int64_t wanted) {
+  return equal(operate('%', value, divisor), Value(wanted));
+}
 
 Value ordered(const Value& value, Arguments& arguments, const char* op) {
   const auto v = bind(op, arguments, {"other"});
@@ -990,41 +1060,83 @@ Value cased(Interpreter& interpreter, const Value& value, const char* method) {
 
 bool is_iterable(const Value& value) {
   switch (value.kind()) {
-    case Kind::none: case Kind::boolean: case Kind::integer: case Kind::big: case Kind::real: case Kind::function: case Kind::macro:
-    case Kind::names: case Kind::cycler: case Kind::joiner: case Kind::type: return false;
-    default: return true;
+    case Kind::none:
+    case Kind::boolean:
+    case Kind::integer:
+    case Kind::big:
+    case Kind::real:
+    case Kind::function:
+    case Kind::macro:
+    case Kind::names:
+    case Kind::cycler:
+    case Kind::joiner:
+    case Kind::type:
+      return false;
+    default:
+      return true;
   }
 }
 
 constexpr NamedFilter kTests[] = {
-    {"odd", [](Interpreter&, const Value& v, Arguments& a) { bind("odd", a, {}); return remainder_is(v, 2, 1); }},
-    {"even", [](Interpreter&, const Value& v, Arguments& a) { bind("even", a, {}); return remainder_is(v, 2, 0); }},
-    {"divisibleby", [](Interpreter&, const Value& v, Arguments& a) { return remainder_is(v, *bind("divisibleby", a, {"num"})[0], 0); }},
+    {"odd",
+     [](Interpreter&, const Value& v, Arguments& a) {
+       bind("odd", a, {});
+       return remainder_is(v, 2, 1);
+     }},
+    {"even",
+     [](Interpreter&, const Value& v, Arguments& a) {
+       bind("even", a, {});
+       return remainder_is(v, 2, 0);
+     }},
+    {"divisibleby", [](Interpreter&, const Value& v,
+                       Arguments& a) { return remainder_is(v, *bind("divisibleby", a, {"num"})[0], 0); }},
     {"defined", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return !v.is_undefined(); }); }},
-    {"undefined", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.is_undefined(); }); }},
-    {"filter", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.is_string() && is_known_filter(v.bytes()); }); }},
-    {"test", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.is_string() && is_known_test(v.bytes()); }); }},
+    {"undefined",
+     [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.is_undefined(); }); }},
+    {"filter", [](Interpreter&, const Value& v,
+                  Arguments& a) { return unary(a, [&] { return v.is_string() && is_known_filter(v.bytes()); }); }},
+    {"test", [](Interpreter&, const Value& v,
+                Arguments& a) { return unary(a, [&] { return v.is_string() && is_known_test(v.bytes()); }); }},
     {"none", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.is_none(); }); }},
-    {"boolean", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.is(Kind::boolean); }); }},
-    {"false", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.is(Kind::boolean) && !v.boolean(); }); }},
-    {"true", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.is(Kind::boolean) && v.boolean(); }); }},
-    {"integer", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.is(Kind::integer) || v.is(Kind::big); }); }},
+    {"boolean",
+     [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.is(Kind::boolean); }); }},
+    {"false", [](Interpreter&, const Value& v,
+                 Arguments& a) { return unary(a, [&] { return v.is(Kind::boolean) && !v.boolean(); }); }},
+    {"true", [](Interpreter&, const Value& v,
+                Arguments& a) { return unary(a, [&] { return v.is(Kind::boolean) && v.boolean(); }); }},
+    {"integer", [](Interpreter&, const Value& v,
+                   Arguments& a) { return unary(a, [&] { return v.is(Kind::integer) || v.is(Kind::big); }); }},
     {"float", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.is(Kind::real); }); }},
-    {"lower", [](Interpreter& i, const Value& v, Arguments& a) { bind("lower", a, {}); return cased(i, v, "islower"); }},
-    {"upper", [](Interpreter& i, const Value& v, Arguments& a) { bind("upper", a, {}); return cased(i, v, "isupper"); }},
+    {"lower",
+     [](Interpreter& i, const Value& v, Arguments& a) {
+       bind("lower", a, {});
+       return cased(i, v, "islower");
+     }},
+    {"upper",
+     [](Interpreter& i, const Value& v, Arguments& a) {
+       bind("upper", a, {});
+       return cased(i, v, "isupper");
+     }},
     {"string", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.is_string(); }); }},
     {"mapping", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.is(Kind::dict); }); }},
     {"number", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.is_number(); }); }},
     {"sequence",
      [](Interpreter&, const Value& v, Arguments& a) {
-       return unary(a, [&] { return v.is_string() || v.is(Kind::bytes) || v.is(Kind::list) || v.is(Kind::tuple) || v.is(Kind::dict) || v.is(Kind::range) || v.is_undefined(); });
+       return unary(a, [&] {
+         return v.is_string() || v.is(Kind::bytes) || v.is(Kind::list) || v.is(Kind::tuple) || v.is(Kind::dict) ||
+                v.is(Kind::range) || v.is_undefined();
+       });
      }},
     {"iterable", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return is_iterable(v); }); }},
     {"callable",
      [](Interpreter&, const Value& v, Arguments& a) {
-       return unary(a, [&] { return v.is(Kind::function) || v.is(Kind::macro) || v.is(Kind::type) || v.is(Kind::loop) || v.is(Kind::joiner) || v.is_undefined(); });
+       return unary(a, [&] {
+         return v.is(Kind::function) || v.is(Kind::macro) || v.is(Kind::type) || v.is(Kind::loop) ||
+                v.is(Kind::joiner) || v.is_undefined();
+       });
      }},
-    {"sameas", [](Interpreter&, const Value& v, Arguments& a) { return Value(v.same(*bind("sameas", a, {"other"})[0])); }},
+    {"sameas",
+     [](Interpreter&, const Value& v, Arguments& a) { return Value(v.same(*bind("sameas", a, {"other"})[0])); }},
     {"escaped", [](Interpreter&, const Value& v, Arguments& a) { return unary(a, [&] { return v.markup(); }); }},
     {"in", [](Interpreter&, const Value& v, Arguments& a) { return Value(contains(v, *bind("in", a, {"seq"})[0])); }},
     {"==", [](Interpreter&, const Value& v, Arguments& a) { return ordered(v, a, "=="); }},
@@ -1051,21 +1163,24 @@ constexpr int64_t kMaximumRange = 100'000;  // the sandbox's own
 Value range_function(Interpreter&, Arguments& arguments) {
   if (!arguments.named.empty()) type_error("range() takes no keyword arguments");
   const auto& given = arguments.positional;
-  if (given.empty() || given.size() > 3) type_error(concat("range expected ", given.empty() ? "at least 1 argument, got 0" : "at most 3 arguments"));
+  if (given.empty() || given.size() > 3)
+    type_error(concat("range expected ", given.empty() ? "at least 1 argument, got 0" : "at most 3 arguments"));
   auto range = std::make_shared<RangeObject>();
   range->start = given.size() > 1 ? to_index(given[0]) : 0;
   range->stop = to_index(given[given.size() > 1 ? 1 : 0]);
   range->step = given.size() > 2 ? to_index(given[2]) : 1;
   if (range->step == 0) value_error("range() arg 3 must not be zero");
   if (range->size() > kMaximumRange) {
-    fail("OverflowError", concat("Range too big. The sandbox blocks ranges larger than MAX_RANGE (", kMaximumRange, ")."));
+    fail("OverflowError",
+         concat("Range too big. The sandbox blocks ranges larger than MAX_RANGE (", kMaximumRange, ")."));
   }
   return {Kind::range, std::move(range)};
 }
 
 Value dict_function(Interpreter&, Arguments& arguments) {
   auto dict = std::make_shared<DictObject>();
-  if (arguments.positional.size() > 1) type_error(concat("dict expected at most 1 argument, got ", arguments.positional.size()));
+  if (arguments.positional.size() > 1)
+    type_error(concat("dict expected at most 1 argument, got ", arguments.positional.size()));
   if (!arguments.positional.empty()) {
     const Value& source = arguments.positional[0];
     if (source.is(Kind::dict)) {
@@ -1074,7 +1189,9 @@ Value dict_function(Interpreter&, Arguments& arguments) {
       size_t i = 0;
       for (const Value& pair : iterate(source)) {
         const auto parts = iterate(pair);
-        if (parts.size() != 2) value_error(concat("dictionary update sequence element #", i, " has length ", parts.size(), "; 2 is required"));
+        if (parts.size() != 2)
+          value_error(
+              concat("dictionary update sequence element #", i, " has length ", parts.size(), "; 2 is required"));
         dict->set(parts[0], parts[1]);
         ++i;
       }
@@ -1133,12 +1250,14 @@ Value cycler_function(Interpreter&, Arguments& arguments) {
 }  // namespace
 
 Filter find_filter(std::string_view name) {
-  const auto* found = std::find_if(std::begin(kFilters), std::end(kFilters), [&](const NamedFilter& filter) { return filter.name == name; });
+  const auto* found = std::find_if(std::begin(kFilters), std::end(kFilters),
+                                   [&](const NamedFilter& filter) { return filter.name == name; });
   return found == std::end(kFilters) ? nullptr : found->filter;
 }
 
 Filter find_test(std::string_view name) {
-  const auto* found = std::find_if(std::begin(kTests), std::end(kTests), [&](const NamedFilter& filter) { return filter.name == name; });
+  const auto* found = std::find_if(std::begin(kTests), std::end(kTests),
+                                   [&](const NamedFilter& filter) { return filter.name == name; });
   return found == std::end(kTests) ? nullptr : found->filter;
 }
 
@@ -1149,7 +1268,8 @@ std::optional<Value> find_global(const std::string& name) {
   };
   if (name == "range") return make_function("safe_range", range_function);
   if (name == "dict") return type(dict_function);
-  if (name == "namespace") return type([](Interpreter& interpreter, Arguments& arguments) { return interpreter.new_namespace(arguments); });
+  if (name == "namespace")
+    return type([](Interpreter& interpreter, Arguments& arguments) { return interpreter.new_namespace(arguments); });
   if (name == "cycler") return type(cycler_function);
   if (name == "joiner") {
     return type([](Interpreter&, Arguments& arguments) {
@@ -1159,7 +1279,9 @@ std::optional<Value> find_global(const std::string& name) {
     });
   }
   if (name == "lipsum") {
-    return make_function("generate_lorem_ipsum", [](Interpreter&, Arguments&) -> Value { fail("NotImplementedError", "lipsum makes random text, which no chat template needs"); });
+    return make_function("generate_lorem_ipsum", [](Interpreter&, Arguments&) -> Value {
+      fail("NotImplementedError", "lipsum makes random text, which no chat template needs");
+    });
   }
   if (name == "raise_exception") {
     return make_function("raise_exception", [](Interpreter&, Arguments& arguments) -> Value {

@@ -13,8 +13,10 @@ WallClock WallClock::now() {
   const std::time_t seconds = std::chrono::system_clock::to_time_t(moment);
   std::tm local{};
   localtime_r(&seconds, &local);
-  const auto micro = std::chrono::duration_cast<std::chrono::microseconds>(moment.time_since_epoch()).count() % 1'000'000;
-  return {local.tm_year + 1900, local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec, static_cast<int>(micro)};
+  const auto micro =
+      std::chrono::duration_cast<std::chrono::microseconds>(moment.time_since_epoch()).count() % 1'000'000;
+  return {local.tm_year + 1900, local.tm_mon + 1, local.tm_mday,          local.tm_hour,
+          local.tm_min,         local.tm_sec,     static_cast<int>(micro)};
 }
 
 }  // namespace backplane
@@ -27,10 +29,21 @@ constexpr uint64_t kStatementUnits = 8;
 
 bool is_chained(NodeKind kind) {
   switch (kind) {
-    case NodeKind::conjunction: case NodeKind::disjunction: case NodeKind::negation: case NodeKind::comparison: case NodeKind::binary:
-    case NodeKind::minus: case NodeKind::plus: case NodeKind::member: case NodeKind::item: case NodeKind::call: case NodeKind::filter: case NodeKind::test:
+    case NodeKind::conjunction:
+    case NodeKind::disjunction:
+    case NodeKind::negation:
+    case NodeKind::comparison:
+    case NodeKind::binary:
+    case NodeKind::minus:
+    case NodeKind::plus:
+    case NodeKind::member:
+    case NodeKind::item:
+    case NodeKind::call:
+    case NodeKind::filter:
+    case NodeKind::test:
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -42,9 +55,12 @@ Value operate(char op, const Value& a, const Value& b) {
   if (a.is_undefined()) fail_undefined(a);
   if (op == '%' && a.is_string()) return printf_format(a, b);
   if (b.is_undefined()) fail_undefined(b);
-  const auto is_sequence = [](const Value& value) { return value.is_string() || value.is(Kind::list) || value.is(Kind::tuple); };
+  const auto is_sequence = [](const Value& value) {
+    return value.is_string() || value.is(Kind::list) || value.is(Kind::tuple);
+  };
   if (op == '+' && is_sequence(a)) {
-    if (a.kind() != b.kind()) type_error(concat("can only concatenate ", type_name(a), " (not \"", type_name(b), "\") to ", type_name(a)));
+    if (a.kind() != b.kind())
+      type_error(concat("can only concatenate ", type_name(a), " (not \"", type_name(b), "\") to ", type_name(a)));
     if (a.is_string()) {
       const bool markup = a.markup() || b.markup();
       Text text = markup && !a.markup() ? escape_html(a.text()) : a.text();
@@ -69,16 +85,19 @@ Value operate(char op, const Value& a, const Value& b) {
       return Value::string(std::move(text), sequence.markup());
     }
     const size_t size = sequence.items().size();
-    if (size > 0 && static_cast<uint64_t>(count) > limits::kTemplateSteps / size) limit_error("a list of too many items");
+    if (size > 0 && static_cast<uint64_t>(count) > limits::kTemplateSteps / size)
+      limit_error("a list of too many items");
     std::vector<Value> items;
-    for (int64_t i = 0; i < count && size > 0; ++i) items.insert(items.end(), sequence.items().begin(), sequence.items().end());
+    for (int64_t i = 0; i < count && size > 0; ++i)
+      items.insert(items.end(), sequence.items().begin(), sequence.items().end());
     return sequence.is(Kind::list) ? Value::list(std::move(items)) : Value::tuple(std::move(items));
   }
   return arithmetic(op, a, b);
 }
 
 Value concatenate(const std::vector<Value>& parts, bool autoescape) {
-  const bool markup = autoescape && std::any_of(parts.begin(), parts.end(), [](const Value& part) { return part.markup(); });
+  const bool markup =
+      autoescape && std::any_of(parts.begin(), parts.end(), [](const Value& part) { return part.markup(); });
   Text text;
   for (const Value& part : parts) text.append(markup && !part.markup() ? escape_html(str(part)) : str(part));
   return Value::string(std::move(text), markup);
@@ -124,13 +143,16 @@ std::optional<Value> slice_value(const Value& object, const Slice& slice) {
       };
       const int64_t start = place(slice.start, 0), stop = place(slice.stop, size);
       if (start >= stop) return Value::string(Text(), object.markup());
-      return Value::string(text.slice(utf8::offset(text.bytes(), static_cast<size_t>(start)), utf8::offset(text.bytes(), static_cast<size_t>(stop))), object.markup());
+      return Value::string(text.slice(utf8::offset(text.bytes(), static_cast<size_t>(start)),
+                                      utf8::offset(text.bytes(), static_cast<size_t>(stop))),
+                           object.markup());
     }
     std::vector<size_t> starts;
     for (size_t at = 0; at < text.size(); utf8::decode(text.bytes(), at)) starts.push_back(at);
     starts.push_back(text.size());
     Text part;
-    for (const size_t i : picked(slice, static_cast<int64_t>(starts.size()) - 1)) part.append(text, starts[i], starts[i + 1]);
+    for (const size_t i : picked(slice, static_cast<int64_t>(starts.size()) - 1))
+      part.append(text, starts[i], starts[i + 1]);
     return Value::string(std::move(part), object.markup());
   }
   if (object.is(Kind::range)) {
@@ -169,7 +191,8 @@ std::optional<Value> direct_item(const Value& object, const Value& key) {
     return static_cast<size_t>(at);
   };
   switch (object.kind()) {
-    case Kind::list: case Kind::tuple:
+    case Kind::list:
+    case Kind::tuple:
       if (const auto at = place(object.items().size())) return object.items()[*at];
       return std::nullopt;
     case Kind::string: {
@@ -183,14 +206,17 @@ std::optional<Value> direct_item(const Value& object, const Value& key) {
       return Value::string(text.slice(begin, end), object.markup());
     }
     case Kind::bytes:
-      if (const auto at = place(object.bytes().size())) return Value(static_cast<int64_t>(static_cast<unsigned char>(object.bytes()[*at])));
+      if (const auto at = place(object.bytes().size()))
+        return Value(static_cast<int64_t>(static_cast<unsigned char>(object.bytes()[*at])));
       return std::nullopt;
     case Kind::range: {
       const auto& range = object.as<RangeObject>();
-      if (const auto at = place(static_cast<size_t>(range.size()))) return Value(range.start + static_cast<int64_t>(*at) * range.step);
+      if (const auto at = place(static_cast<size_t>(range.size())))
+        return Value(range.start + static_cast<int64_t>(*at) * range.step);
       return std::nullopt;
     }
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -202,7 +228,9 @@ Value get_item(const Value& object, const Value& key) {
   if (key.is_string()) {
     if (auto value = attribute(object, key.bytes())) return *value;
     if (key.bytes().starts_with("__") && has_internal(object, key.bytes())) {
-      return make_undefined(concat("access to attribute ", quote(key.bytes()), " of ", quote(type_name(object)), " object is unsafe."), "SecurityError");
+      return make_undefined(
+          concat("access to attribute ", quote(key.bytes()), " of ", quote(type_name(object)), " object is unsafe."),
+          "SecurityError");
     }
   }
   return undefined_member(object, key);
@@ -316,7 +344,8 @@ std::optional<Value> runtime_attribute(const Value& object, const std::string& n
           return make_dict(std::move(dict));
         });
       }
-      if (name == "mro") return make_undefined("access to attribute 'mro' of 'type' object is unsafe.", "SecurityError");
+      if (name == "mro")
+        return make_undefined("access to attribute 'mro' of 'type' object is unsafe.", "SecurityError");
       return std::nullopt;
     case Kind::loop: {
       const auto loop = std::static_pointer_cast<LoopObject>(object.object());
@@ -341,14 +370,17 @@ std::optional<Value> runtime_attribute(const Value& object, const std::string& n
         return make_function(name, [loop](Interpreter&, Arguments& arguments) {
           const auto& now = arguments.positional;
           const auto& last = loop->last_changed;
-          if (last && std::equal(now.begin(), now.end(), last->begin(), last->end(), [](const Value& a, const Value& b) { return equal(a, b); })) return Value(false);
+          if (last && std::equal(now.begin(), now.end(), last->begin(), last->end(),
+                                 [](const Value& a, const Value& b) { return equal(a, b); }))
+            return Value(false);
           loop->last_changed = now;
           return Value(true);
         });
       }
       return std::nullopt;
     }
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -366,8 +398,8 @@ struct Interpreter::Deeper {
 };
 
 Interpreter::~Interpreter() {
-  // Namespaces, loops and the scopes of macros may refer to themselves; emptying them in turn breaks every circle, and no
-  // destructor follows a long chain since all are still held here.
+  // Namespaces, loops and the scopes of macros may refer to themselves; emptying them in turn breaks every circle, and
+  // no destructor follows a long chain since all are still held here.
   for (const auto& object : cyclic_) {
     if (auto* names = dynamic_cast<NamesObject*>(object.get())) names->attributes = {};
     if (auto* loop = dynamic_cast<LoopObject*>(object.get())) {
@@ -400,14 +432,15 @@ JinjaOutput Interpreter::run(const Json& context) {
     if (!program_.blocks.empty()) {
       auto self = std::make_shared<NamesObject>();
       for (const auto& [name, node] : program_.blocks) {
-        self->attributes.set(Value::string(name), make_function(name, [node = node](Interpreter& interpreter, Arguments&) {
-          const auto scope = std::make_shared<Scope>();
-          scope->parent = interpreter.root_;
-          Text text;
-          const Deeper deeper(interpreter);
-          interpreter.execute(node->body, scope, text);
-          return interpreter.text_result(std::move(text));
-        }));
+        self->attributes.set(Value::string(name),
+                             make_function(name, [node = node](Interpreter& interpreter, Arguments&) {
+                               const auto scope = std::make_shared<Scope>();
+                               scope->parent = interpreter.root_;
+                               Text text;
+                               const Deeper deeper(interpreter);
+                               interpreter.execute(node->body, scope, text);
+                               return interpreter.text_result(std::move(text));
+                             }));
       }
       globals_[kSelf] = Value(Kind::names, self);
     }
@@ -447,11 +480,14 @@ ScopePtr inner_scope(const ScopePtr& parent) {
 
 Interpreter::Flow Interpreter::execute_statement(const Node& node, const ScopePtr& scope, Text& out) {
   switch (node.kind) {
-    case NodeKind::data: out.append(node.value.text()); return Flow::on;
+    case NodeKind::data:
+      out.append(node.value.text());
+      return Flow::on;
     case NodeKind::output:
       for (const Node* child : node.children) print(evaluate(*child, scope), out);
       return Flow::on;
-    case NodeKind::branch: return execute_branch(node, scope, out);
+    case NodeKind::branch:
+      return execute_branch(node, scope, out);
     case NodeKind::loop: {
       const Value iterable = evaluate(*node.left, scope);
       if (node.flag) {
@@ -463,12 +499,22 @@ Interpreter::Flow Interpreter::execute_statement(const Node& node, const ScopePt
       }
       return Flow::on;
     }
-    case NodeKind::set: assign(*node.children[0], evaluate(*node.left, scope), scope); return Flow::on;
-    case NodeKind::set_block: return execute_set_block(node, scope);
-    case NodeKind::macro: scope->set(node.id, make_macro(node, scope)); return Flow::on;
-    case NodeKind::call_block: execute_call_block(node, scope, out); return Flow::on;
-    case NodeKind::generation: execute_generation(node, scope, out); return Flow::on;
-    case NodeKind::filter_block: return execute_filter_block(node, scope, out);
+    case NodeKind::set:
+      assign(*node.children[0], evaluate(*node.left, scope), scope);
+      return Flow::on;
+    case NodeKind::set_block:
+      return execute_set_block(node, scope);
+    case NodeKind::macro:
+      scope->set(node.id, make_macro(node, scope));
+      return Flow::on;
+    case NodeKind::call_block:
+      execute_call_block(node, scope, out);
+      return Flow::on;
+    case NodeKind::generation:
+      execute_generation(node, scope, out);
+      return Flow::on;
+    case NodeKind::filter_block:
+      return execute_filter_block(node, scope, out);
     case NodeKind::with: {
       const ScopePtr inner = inner_scope(scope);
       std::vector<Value> values;
@@ -483,11 +529,18 @@ Interpreter::Flow Interpreter::execute_statement(const Node& node, const ScopePt
       autoescape_ = outer;
       return flow;
     }
-    case NodeKind::block: execute(node.body, inner_scope(node.flag ? scope : root_), out); return Flow::on;
-    case NodeKind::break_loop: return Flow::break_loop;
-    case NodeKind::continue_loop: return Flow::continue_loop;
-    case NodeKind::needs_loader: evaluate(*node.left, scope); type_error("no loader for this environment specified");
-    default: return Flow::on;
+    case NodeKind::block:
+      execute(node.body, inner_scope(node.flag ? scope : root_), out);
+      return Flow::on;
+    case NodeKind::break_loop:
+      return Flow::break_loop;
+    case NodeKind::continue_loop:
+      return Flow::continue_loop;
+    case NodeKind::needs_loader:
+      evaluate(*node.left, scope);
+      type_error("no loader for this environment specified");
+    default:
+      return Flow::on;
   }
 }
 
@@ -512,7 +565,8 @@ Interpreter::Flow Interpreter::execute_branch(const Node& node, const ScopePtr& 
   }
 }
 
-void Interpreter::execute_loop(const Node& node, const ScopePtr& scope, const Value& iterable, int64_t depth, Text& out) {
+void Interpreter::execute_loop(const Node& node, const ScopePtr& scope, const Value& iterable, int64_t depth,
+                               Text& out) {
   const auto loop = std::make_shared<LoopObject>();
   loop->node = &node;
   loop->outer = scope;
@@ -615,7 +669,8 @@ Value Interpreter::call_macro(const MacroObject& macro, Arguments& arguments) {
     limit_error(concat("macros call each other deeper than ", limits::kTemplateDepth, " levels"));
   }
   const auto take = [&](std::string_view key) -> std::optional<Value> {
-    const auto found = std::find_if(arguments.named.begin(), arguments.named.end(), [&](const auto& entry) { return entry.first == key; });
+    const auto found = std::find_if(arguments.named.begin(), arguments.named.end(),
+                                    [&](const auto& entry) { return entry.first == key; });
     if (found == arguments.named.end()) return std::nullopt;
     Value value = std::move(found->second);
     arguments.named.erase(found);
@@ -623,7 +678,9 @@ Value Interpreter::call_macro(const MacroObject& macro, Arguments& arguments) {
   };
   const ScopePtr scope = inner_scope(macro.scope);
   const size_t given = std::min(arguments.positional.size(), node.named.size());
-  bool found_caller = given == node.named.size() && std::any_of(node.named.begin(), node.named.end(), [](const auto& entry) { return entry.first == "caller"; });
+  bool found_caller =
+      given == node.named.size() &&
+      std::any_of(node.named.begin(), node.named.end(), [](const auto& entry) { return entry.first == "caller"; });
   std::vector<size_t> missing;
   for (size_t i = 0; i < node.named.size(); ++i) {
     const auto& parameter = node.named[i];
@@ -648,18 +705,21 @@ Value Interpreter::call_macro(const MacroObject& macro, Arguments& arguments) {
     scope->set(kKwargs, make_dict(std::move(dict)));
   } else if (!arguments.named.empty()) {
     if (arguments.named[0].first == "caller") {
-      type_error(concat("macro ", name, " was invoked with two values for the special caller argument. This is most likely a bug."));
+      type_error(concat("macro ", name,
+                        " was invoked with two values for the special caller argument. This is most likely a bug."));
     }
     type_error(concat("macro ", name, " takes no keyword argument ", quote(arguments.named[0].first)));
   }
   if (node.uses_varargs) {
-    scope->set(kVarargs, Value::tuple({arguments.positional.begin() + static_cast<std::ptrdiff_t>(given), arguments.positional.end()}));
+    scope->set(kVarargs, Value::tuple({arguments.positional.begin() + static_cast<std::ptrdiff_t>(given),
+                                       arguments.positional.end()}));
   } else if (arguments.positional.size() > given) {
     type_error(concat("macro ", name, " takes not more than ", node.named.size(), " argument(s)"));
   }
   for (const size_t i : missing) {
     const auto& [parameter, value] = node.named[i];
-    scope->set(node.ids[i], value ? evaluate(*value, scope) : make_undefined(concat("parameter ", quote(parameter), " was not provided")));
+    scope->set(node.ids[i], value ? evaluate(*value, scope)
+                                  : make_undefined(concat("parameter ", quote(parameter), " was not provided")));
   }
   Text text;
   const Place caller_place = place_;
@@ -671,7 +731,9 @@ Value Interpreter::call_macro(const MacroObject& macro, Arguments& arguments) {
 
 void Interpreter::assign(const Node& target, const Value& value, const ScopePtr& scope) {
   switch (target.kind) {
-    case NodeKind::name_target: scope->set(target.id, value); return;
+    case NodeKind::name_target:
+      scope->set(target.id, value);
+      return;
     case NodeKind::member_target: {
       const Value object = evaluate(*target.left, scope);
       if (!object.is(Kind::names)) fail("TemplateRuntimeError", "cannot assign attribute on non-namespace object");
@@ -679,10 +741,12 @@ void Interpreter::assign(const Node& target, const Value& value, const ScopePtr&
       return;
     }
     default: {
-      if (value.is_undefined() || value.is_none() || value.is_number()) type_error(concat("cannot unpack non-iterable ", type_name(value), " object"));
+      if (value.is_undefined() || value.is_none() || value.is_number())
+        type_error(concat("cannot unpack non-iterable ", type_name(value), " object"));
       const auto items = iterate(value);
       const size_t wanted = target.children.size();
-      if (items.size() < wanted) value_error(concat("not enough values to unpack (expected ", wanted, ", got ", items.size(), ")"));
+      if (items.size() < wanted)
+        value_error(concat("not enough values to unpack (expected ", wanted, ", got ", items.size(), ")"));
       if (items.size() > wanted) value_error(concat("too many values to unpack (expected ", wanted, ")"));
       for (size_t i = 0; i < wanted; ++i) assign(*target.children[i], items[i], scope);
     }
@@ -725,13 +789,17 @@ Value Interpreter::evaluate_chain(const Node& last, const ScopePtr& scope, const
 Value Interpreter::evaluate_start(const Node& node, const ScopePtr& scope) {
   charge(1);
   switch (node.kind) {
-    case NodeKind::constant: return node.value;
-    case NodeKind::name: return lookup(node.id, *scope);
+    case NodeKind::constant:
+      return node.value;
+    case NodeKind::name:
+      return lookup(node.id, *scope);
     case NodeKind::conditional:
       if (truthy(evaluate(*node.left, scope))) return evaluate(*node.children[0], scope);
       if (node.flag) return evaluate(*node.children[1], scope);
       return make_undefined("the inline if-expression evaluated to false and no else section was defined.");
-    case NodeKind::tuple: case NodeKind::list: case NodeKind::concat: {
+    case NodeKind::tuple:
+    case NodeKind::list:
+    case NodeKind::concat: {
       std::vector<Value> items;
       items.reserve(node.children.size());
       for (const Node* child : node.children) items.push_back(evaluate(*child, scope));
@@ -746,42 +814,56 @@ Value Interpreter::evaluate_start(const Node& node, const ScopePtr& scope) {
       }
       return make_dict(std::move(dict));
     }
-    case NodeKind::slice: type_error("a slice stands where only a key can");
-    default: return {};
+    case NodeKind::slice:
+      type_error("a slice stands where only a key can");
+    default:
+      return {};
   }
 }
 
 Value Interpreter::apply(const Node& node, Value left, const ScopePtr& scope) {
   switch (node.kind) {
-    case NodeKind::conjunction: return truthy(left) ? evaluate(*node.children[0], scope) : left;
-    case NodeKind::disjunction: return truthy(left) ? left : evaluate(*node.children[0], scope);
-    case NodeKind::negation: return !truthy(left);
-    case NodeKind::comparison: return compare(node, left, scope);
+    case NodeKind::conjunction:
+      return truthy(left) ? evaluate(*node.children[0], scope) : left;
+    case NodeKind::disjunction:
+      return truthy(left) ? left : evaluate(*node.children[0], scope);
+    case NodeKind::negation:
+      return !truthy(left);
+    case NodeKind::comparison:
+      return compare(node, left, scope);
     case NodeKind::binary: {
       const Value right = evaluate(*node.children[0], scope);
       place_ = node.place;
       return operate(node.op, left, right);
     }
-    case NodeKind::minus: return negate(left);
+    case NodeKind::minus:
+      return negate(left);
     case NodeKind::plus:
       if (left.is_undefined()) fail_undefined(left);
       if (!left.is_number()) type_error(concat("bad operand type for unary +: '", type_name(left), "'"));
       return left.is(Kind::boolean) ? Value(left.small()) : left;
-    case NodeKind::member: place_ = node.place; return get_attribute(left, node.text);
-    case NodeKind::item: place_ = node.place; return subscript(node, left, scope);
+    case NodeKind::member:
+      place_ = node.place;
+      return get_attribute(left, node.text);
+    case NodeKind::item:
+      place_ = node.place;
+      return subscript(node, left, scope);
     case NodeKind::call: {
       Arguments arguments = evaluate_arguments(node, scope);
       place_ = node.place;
       return call(left, arguments);
     }
-    case NodeKind::filter: case NodeKind::test: {
+    case NodeKind::filter:
+    case NodeKind::test: {
       const bool filter = node.kind == NodeKind::filter;
       Arguments arguments = evaluate_arguments(node, scope);
       place_ = node.place;
-      if (node.flag) fail("TemplateRuntimeError", concat("No ", filter ? "filter" : "test", " named ", quote(node.text), " found."));
+      if (node.flag)
+        fail("TemplateRuntimeError", concat("No ", filter ? "filter" : "test", " named ", quote(node.text), " found."));
       return filter ? call_filter(node.text, left, arguments) : call_test(node.text, left, arguments);
     }
-    default: return left;
+    default:
+      return left;
   }
 }
 
@@ -793,13 +875,35 @@ Value Interpreter::compare(const Node& node, const Value& first, const ScopePtr&
     place_ = node.place;
     const auto [token, negated] = node.operators[i];
     switch (token) {
-      case Token::eq: result = equal(left, right); break;
-      case Token::ne: result = !equal(left, right); break;
-      case Token::name: result = contains(left, right) != negated; break;
-      case Token::lt: { const auto c = order(left, right, "<"); result = c && *c < 0; break; }
-      case Token::le: { const auto c = order(left, right, "<="); result = c && *c <= 0; break; }
-      case Token::gt: { const auto c = order(left, right, ">"); result = c && *c > 0; break; }
-      default: { const auto c = order(left, right, ">="); result = c && *c >= 0; break; }
+      case Token::eq:
+        result = equal(left, right);
+        break;
+      case Token::ne:
+        result = !equal(left, right);
+        break;
+      case Token::name:
+        result = contains(left, right) != negated;
+        break;
+      case Token::lt: {
+        const auto c = order(left, right, "<");
+        result = c && *c < 0;
+        break;
+      }
+      case Token::le: {
+        const auto c = order(left, right, "<=");
+        result = c && *c <= 0;
+        break;
+      }
+      case Token::gt: {
+        const auto c = order(left, right, ">");
+        result = c && *c > 0;
+        break;
+      }
+      default: {
+        const auto c = order(left, right, ">=");
+        result = c && *c >= 0;
+        break;
+      }
     }
     if (!result) return false;
     left = std::move(right);
@@ -823,13 +927,15 @@ Value Interpreter::subscript(const Node& node, const Value& object, const ScopeP
     if (value.is_none()) return std::nullopt;
     return std::clamp<int64_t>(to_index(value), -(INT64_MAX / 4), INT64_MAX / 4);
   };
-  const bool valid = std::all_of(std::begin(parts), std::end(parts), [](const Value& part) { return part.is_none() || part.is_int(); });
+  const bool valid = std::all_of(std::begin(parts), std::end(parts),
+                                 [](const Value& part) { return part.is_none() || part.is_int(); });
   if (valid) {
     Slice slice{number(parts[0]), number(parts[1]), number(parts[2]).value_or(1)};
     if (slice.step == 0) value_error("slice step cannot be zero");
     if (auto value = slice_value(object, slice)) return *value;
   }
-  return make_undefined(concat(type_name(object), " object has no element slice(", repr(parts[0]).bytes(), ", ", repr(parts[1]).bytes(), ", ", repr(parts[2]).bytes(), ")"));
+  return make_undefined(concat(type_name(object), " object has no element slice(", repr(parts[0]).bytes(), ", ",
+                               repr(parts[1]).bytes(), ", ", repr(parts[2]).bytes(), ")"));
 }
 
 Arguments Interpreter::evaluate_arguments(const Node& node, const ScopePtr& scope) {
@@ -847,7 +953,8 @@ Arguments Interpreter::evaluate_arguments(const Node& node, const ScopePtr& scop
     if (!mapping.is(Kind::dict)) type_error(concat("argument after ** must be a mapping, not ", type_name(mapping)));
     for (const auto& [key, value] : mapping.dict().entries) {
       if (!key.is_string()) type_error("keywords must be strings");
-      const bool doubled = std::any_of(arguments.named.begin(), arguments.named.end(), [&, &key = key](const auto& entry) { return entry.first == key.bytes(); });
+      const bool doubled = std::any_of(arguments.named.begin(), arguments.named.end(),
+                                       [&, &key = key](const auto& entry) { return entry.first == key.bytes(); });
       if (doubled) type_error(concat("got multiple values for keyword argument ", quote(key.bytes())));
       arguments.named.emplace_back(key.bytes(), value);
     }
@@ -859,9 +966,13 @@ Value Interpreter::call(const Value& callee, Arguments& arguments) {
   charge(kStatementUnits);
   const Deeper deeper(*this);
   switch (callee.kind()) {
-    case Kind::undefined: fail_undefined(callee);
-    case Kind::function: case Kind::type: return callee.as<FunctionObject>().call(*this, arguments);
-    case Kind::macro: return call_macro(callee.as<MacroObject>(), arguments);
+    case Kind::undefined:
+      fail_undefined(callee);
+    case Kind::function:
+    case Kind::type:
+      return callee.as<FunctionObject>().call(*this, arguments);
+    case Kind::macro:
+      return call_macro(callee.as<MacroObject>(), arguments);
     case Kind::loop: {
       const auto values = bind("loop", arguments, {"iterable"});
       return call_loop(callee.as<LoopObject>(), *values[0]);
@@ -872,7 +983,8 @@ Value Interpreter::call(const Value& callee, Arguments& arguments) {
       joiner.used = true;
       return Value::string(std::string());
     }
-    default: type_error(concat("'", type_name(callee), "' object is not callable"));
+    default:
+      type_error(concat("'", type_name(callee), "' object is not callable"));
   }
 }
 
@@ -902,6 +1014,8 @@ JinjaOutput JinjaTemplate::render_parts(const Json& context, const RenderOptions
   return jinja::Interpreter(*program_, options).run(context);
 }
 
-std::string JinjaTemplate::render(const Json& context, const RenderOptions& options) const { return render_parts(context, options).text; }
+std::string JinjaTemplate::render(const Json& context, const RenderOptions& options) const {
+  return render_parts(context, options).text;
+}
 
 }  // namespace backplane

@@ -27,8 +27,8 @@ struct LoopObject : Object {
   const Node* node = nullptr;
   ScopePtr outer;
   std::vector<Value> items;
-  size_t next = 0;                // in items
-  std::deque<Value> ahead;        // pulled and accepted, but not yet current
+  size_t next = 0;          // in items
+  std::deque<Value> ahead;  // pulled and accepted, but not yet current
   int64_t index0 = -1, depth0 = 0;
   std::optional<int64_t> length;
   Value current, before;
@@ -43,7 +43,8 @@ struct LoopObject : Object {
 /// One rendering.
 class Interpreter {
  public:
-  Interpreter(const JinjaTemplate::Program& program, const RenderOptions& options) : program_(program), options_(options) {}
+  Interpreter(const JinjaTemplate::Program& program, const RenderOptions& options)
+      : program_(program), options_(options) {}
   ~Interpreter();
 
   JinjaOutput run(const Json& context);

@@ -7,11 +7,12 @@ namespace backplane::jinja {
 namespace {
 
 constexpr std::pair<std::string_view, Token> kOperators[] = {
-    {"//", Token::floordiv}, {"**", Token::pow}, {"==", Token::eq}, {"!=", Token::ne}, {">=", Token::ge},
-    {"<=", Token::le}, {"+", Token::add}, {"-", Token::sub}, {"/", Token::div}, {"*", Token::mul}, {"%", Token::mod},
-    {"~", Token::tilde}, {"[", Token::lbracket}, {"]", Token::rbracket}, {"(", Token::lparen}, {")", Token::rparen},
-    {"{", Token::lbrace}, {"}", Token::rbrace}, {">", Token::gt}, {"<", Token::lt}, {"=", Token::assign},
-    {".", Token::dot}, {":", Token::colon}, {"|", Token::pipe}, {",", Token::comma}, {";", Token::semicolon}};
+    {"//", Token::floordiv}, {"**", Token::pow},   {"==", Token::eq},      {"!=", Token::ne},      {">=", Token::ge},
+    {"<=", Token::le},       {"+", Token::add},    {"-", Token::sub},      {"/", Token::div},      {"*", Token::mul},
+    {"%", Token::mod},       {"~", Token::tilde},  {"[", Token::lbracket}, {"]", Token::rbracket}, {"(", Token::lparen},
+    {")", Token::rparen},    {"{", Token::lbrace}, {"}", Token::rbrace},   {">", Token::gt},       {"<", Token::lt},
+    {"=", Token::assign},    {".", Token::dot},    {":", Token::colon},    {"|", Token::pipe},     {",", Token::comma},
+    {";", Token::semicolon}};
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -204,7 +205,9 @@ class Lexer {
 
   // digits with single underscores between them
   size_t digits(size_t at) const {
-    while (at < text_.size() && (is_digit(text_[at]) || (text_[at] == '_' && at + 1 < text_.size() && is_digit(text_[at + 1])))) ++at;
+    while (at < text_.size() &&
+           (is_digit(text_[at]) || (text_[at] == '_' && at + 1 < text_.size() && is_digit(text_[at + 1]))))
+      ++at;
     return at;
   }
 
@@ -246,11 +249,15 @@ class Lexer {
       };
       if (base == 'b' || base == 'o' || base == 'x') {
         size_t at = end + 1;
-        while (at < text_.size() && (valid(text_[at]) || (text_[at] == '_' && at + 1 < text_.size() && valid(text_[at + 1])))) ++at;
+        while (at < text_.size() &&
+               (valid(text_[at]) || (text_[at] == '_' && at + 1 < text_.size() && valid(text_[at + 1]))))
+          ++at;
         if (at > end + 1) end = at;
       }
       if (end == start + 1) {
-        while (end < text_.size() && (text_[end] == '0' || (text_[end] == '_' && end + 1 < text_.size() && text_[end + 1] == '0'))) ++end;
+        while (end < text_.size() &&
+               (text_[end] == '0' || (text_[end] == '_' && end + 1 < text_.size() && text_[end + 1] == '0')))
+          ++end;
       }
     }
     at_ = end;
@@ -273,7 +280,9 @@ class Lexer {
     size_t end = start + 1;
     while (end < text_.size() && text_[end] != mark) end += text_[end] == '\\' ? 2 : 1;
     if (end >= text_.size()) {
-      error(concat("unexpected char ", quote(std::string(1, mark)), " at ", utf8::count(std::string_view(text_).substr(0, start))), start);
+      error(concat("unexpected char ", quote(std::string(1, mark)), " at ",
+                   utf8::count(std::string_view(text_).substr(0, start))),
+            start);
     }
     at_ = end + 1;
     push(Token::string, unescape(start + 1, end), start);
@@ -293,7 +302,8 @@ class Lexer {
         for (size_t i = 1; i <= count; ++i) {
           const char digit = at + i < end ? static_cast<char>(text_[at + i] | 32) : '\0';
           const bool letter = digit >= 'a' && digit <= 'f';
-          if (!letter && !(at + i < end && is_digit(text_[at + i]))) error(concat("truncated ", shape, " escape"), at - 1);
+          if (!letter && !(at + i < end && is_digit(text_[at + i])))
+            error(concat("truncated ", shape, " escape"), at - 1);
           value = value * 16 + static_cast<char32_t>(letter ? digit - 'a' + 10 : text_[at + i] - '0');
         }
         if (value > 0x10FFFF) error("illegal Unicode character", at - 1);
@@ -301,23 +311,59 @@ class Lexer {
         utf8::append(out, value);
       };
       switch (escape) {
-        case '\n': ++at; break;
-        case '\\': case '\'': case '"': out += escape; ++at; break;
-        case 'a': out += '\a'; ++at; break;
-        case 'b': out += '\b'; ++at; break;
-        case 'f': out += '\f'; ++at; break;
-        case 'n': out += '\n'; ++at; break;
-        case 'r': out += '\r'; ++at; break;
-        case 't': out += '\t'; ++at; break;
-        case 'v': out += '\v'; ++at; break;
-        case 'x': hex(2, "\\xXX"); break;
-        case 'u': hex(4, "\\uXXXX"); break;
-        case 'U': hex(8, "\\UXXXXXXXX"); break;
-        case 'N': error("malformed \\N character escape", at - 1);
+        case '\n':
+          ++at;
+          break;
+        case '\\':
+        case '\'':
+        case '"':
+          out += escape;
+          ++at;
+          break;
+        case 'a':
+          out += '\a';
+          ++at;
+          break;
+        case 'b':
+          out += '\b';
+          ++at;
+          break;
+        case 'f':
+          out += '\f';
+          ++at;
+          break;
+        case 'n':
+          out += '\n';
+          ++at;
+          break;
+        case 'r':
+          out += '\r';
+          ++at;
+          break;
+        case 't':
+          out += '\t';
+          ++at;
+          break;
+        case 'v':
+          out += '\v';
+          ++at;
+          break;
+        case 'x':
+          hex(2, "\\xXX");
+          break;
+        case 'u':
+          hex(4, "\\uXXXX");
+          break;
+        case 'U':
+          hex(8, "\\UXXXXXXXX");
+          break;
+        case 'N':
+          error("malformed \\N character escape", at - 1);
         default:
           if (escape >= '0' && escape <= '7') {
             char32_t value = 0;
-            for (int i = 0; i < 3 && at < end && text_[at] >= '0' && text_[at] <= '7'; ++i) value = value * 8 + static_cast<char32_t>(text_[at++] - '0');
+            for (int i = 0; i < 3 && at < end && text_[at] >= '0' && text_[at] <= '7'; ++i)
+              value = value * 8 + static_cast<char32_t>(text_[at++] - '0');
             utf8::append(out, value);
           } else if (static_cast<unsigned char>(escape) < 0x80) {
             out += '\\';
@@ -327,7 +373,11 @@ class Lexer {
             // The reference escapes what is not ASCII first, and so reads backslash + é as backslash, backslash, xe9.
             const char32_t code = utf8::decode(text_, at);
             char buffer[16];
-            std::snprintf(buffer, sizeof buffer, code < 0x100 ? "\\x%02x" : code < 0x10000 ? "\\u%04x" : "\\U%08x", static_cast<unsigned>(code));
+            std::snprintf(buffer, sizeof buffer,
+                          code < 0x100     ? "\\x%02x"
+                          : code < 0x10000 ? "\\u%04x"
+                                           : "\\U%08x",
+                          static_cast<unsigned>(code));
             out += buffer;
           }
       }
@@ -344,7 +394,8 @@ class Lexer {
         brackets += c == '{' ? '}' : c == '(' ? ')' : ']';
       } else if (c == '}' || c == ')' || c == ']') {
         if (brackets.empty()) error(concat("unexpected '", symbol, "'"), start);
-        if (brackets.back() != c) error(concat("unexpected '", symbol, "', expected '", std::string(1, brackets.back()), "'"), start);
+        if (brackets.back() != c)
+          error(concat("unexpected '", symbol, "', expected '", std::string(1, brackets.back()), "'"), start);
         brackets.pop_back();
       }
       at_ += symbol.size();
@@ -353,7 +404,8 @@ class Lexer {
     size_t end = at_;
     utf8::decode(text_, end);
     error(concat("unexpected char ", quote(std::string_view(text_).substr(at_, end - at_)), " at ",
-                 utf8::count(std::string_view(text_).substr(0, at_))), at_);
+                 utf8::count(std::string_view(text_).substr(0, at_))),
+          at_);
   }
 
   const std::string& name_;
@@ -370,7 +422,8 @@ class Lexer {
 std::vector<Lexeme> tokenize(std::string_view source, const std::string& name) { return Lexer(source, name).run(); }
 
 void fail_at(const Failure& failure, const std::string& name, Place place) {
-  throw JinjaError(failure.code, failure.type, failure.message, concat(" (", name, ", line ", place.line, ", column ", place.column, ")"));
+  throw JinjaError(failure.code, failure.type, failure.message,
+                   concat(" (", name, ", line ", place.line, ", column ", place.column, ")"));
 }
 
 }  // namespace backplane::jinja

@@ -7,10 +7,12 @@
 namespace backplane::jinja {
 namespace {
 
-constexpr unsigned kBits = 1u << 16;        // of the largest integer that is computed
-constexpr size_t kDigits = 4300;            // Python's own cap between integers and text
+constexpr unsigned kBits = 1u << 16;  // of the largest integer that is computed
+constexpr size_t kDigits = 4300;      // Python's own cap between integers and text
 
-unsigned bits(const BigInt& value) { return value == 0 ? 0 : static_cast<unsigned>(boost::multiprecision::msb(boost::multiprecision::abs(value))) + 1; }
+unsigned bits(const BigInt& value) {
+  return value == 0 ? 0 : static_cast<unsigned>(boost::multiprecision::msb(boost::multiprecision::abs(value))) + 1;
+}
 
 void check_bits(uint64_t count) {
   if (count > kBits) limit_error(concat("an integer of more than ", kBits, " bits"));
@@ -29,7 +31,8 @@ std::pair<BigInt, BigInt> divmod(const BigInt& a, const BigInt& b) {
 
 [[noreturn]] void no_operation(char op, const Value& a, const Value& b) {
   const char* symbol = op == 'f' ? "//" : op == 'p' ? "** or pow()" : nullptr;
-  type_error(concat("unsupported operand type(s) for ", symbol ? symbol : std::string(1, op), ": '", type_name(a), "' and '", type_name(b), "'"));
+  type_error(concat("unsupported operand type(s) for ", symbol ? symbol : std::string(1, op), ": '", type_name(a),
+                    "' and '", type_name(b), "'"));
 }
 
 double python_mod(double a, double b) {
@@ -44,9 +47,12 @@ double python_mod(double a, double b) {
 
 Value real_operation(char op, double a, double b) {
   switch (op) {
-    case '+': return a + b;
-    case '-': return a - b;
-    case '*': return a * b;
+    case '+':
+      return a + b;
+    case '-':
+      return a - b;
+    case '*':
+      return a * b;
     case '/':
       if (b == 0) fail("ZeroDivisionError", "float division by zero");
       return a / b;
@@ -63,16 +69,20 @@ Value real_operation(char op, double a, double b) {
       return python_mod(a, b);
     default:
       if (a == 0 && b < 0) fail("ZeroDivisionError", "0.0 cannot be raised to a negative power");
-      if (a < 0 && std::isfinite(a) && std::isfinite(b) && b != std::floor(b)) type_error("complex numbers are not supported");
+      if (a < 0 && std::isfinite(a) && std::isfinite(b) && b != std::floor(b))
+        type_error("complex numbers are not supported");
       const double power = std::pow(a, b);
-      if (std::isinf(power) && std::isfinite(a) && std::isfinite(b)) fail("OverflowError", "(34, 'Numerical result out of range')");
+      if (std::isinf(power) && std::isfinite(a) && std::isfinite(b))
+        fail("OverflowError", "(34, 'Numerical result out of range')");
       return power;
   }
 }
 
 }  // namespace
 
-BigInt big(const Value& integer) { return integer.is(Kind::big) ? integer.as<BigObject>().value : BigInt(integer.small()); }
+BigInt big(const Value& integer) {
+  return integer.is(Kind::big) ? integer.as<BigObject>().value : BigInt(integer.small());
+}
 
 double to_real(const Value& number) {
   if (number.is(Kind::real)) return number.real();
@@ -90,7 +100,8 @@ std::string int_text(const Value& integer) {
   const BigInt& value = integer.as<BigObject>().value;
   if (bits(value) > kDigits * 4) value_error("Exceeds the limit (4300 digits) for integer string conversion");
   std::string text = value.str();
-  if (text.size() - (text[0] == '-') > kDigits) value_error("Exceeds the limit (4300 digits) for integer string conversion");
+  if (text.size() - (text[0] == '-') > kDigits)
+    value_error("Exceeds the limit (4300 digits) for integer string conversion");
   return text;
 }
 
@@ -108,13 +119,20 @@ Value arithmetic(char op, const Value& a, const Value& b) {
   }
   const BigInt x = big(a), y = big(b);
   switch (op) {
-    case '+': case '-': check_bits(std::max(bits(x), bits(y)) + 1ull); return Value::integer(op == '+' ? BigInt(x + y) : BigInt(x - y));
-    case '*': check_bits(static_cast<uint64_t>(bits(x)) + bits(y)); return Value::integer(x * y);
+    case '+':
+    case '-':
+      check_bits(std::max(bits(x), bits(y)) + 1ull);
+      return Value::integer(op == '+' ? BigInt(x + y) : BigInt(x - y));
+    case '*':
+      check_bits(static_cast<uint64_t>(bits(x)) + bits(y));
+      return Value::integer(x * y);
     case '/':
       if (y == 0) fail("ZeroDivisionError", "division by zero");
       return to_real(a) / to_real(b);
-    case 'f': case '%': {
-      if (y == 0) fail("ZeroDivisionError", op == 'f' ? "integer division or modulo by zero" : "integer modulo by zero");
+    case 'f':
+    case '%': {
+      if (y == 0)
+        fail("ZeroDivisionError", op == 'f' ? "integer division or modulo by zero" : "integer modulo by zero");
       auto [quotient, remainder] = divmod(x, y);
       return Value::integer(op == 'f' ? std::move(quotient) : std::move(remainder));
     }
@@ -212,7 +230,8 @@ std::optional<Value> parse_int(std::string_view text, int base) {
   if (literal) base = 10;
   std::string digits;
   if (text.empty() || !drop_underscores(text, digits)) return std::nullopt;
-  if (digits.size() > kDigits && (base & (base - 1))) value_error("Exceeds the limit (4300 digits) for integer string conversion");
+  if (digits.size() > kDigits && (base & (base - 1)))
+    value_error("Exceeds the limit (4300 digits) for integer string conversion");
   check_bits(digits.size() * 6);
   BigInt value = 0;
   for (const char c : digits) {

@@ -10,13 +10,25 @@ struct Description {
   Token token;
   const char* text;
 };
-constexpr Description kDescriptions[] = {
-    {Token::data, "template data / text"}, {Token::block_begin, "begin of statement block"},
-    {Token::block_end, "end of statement block"}, {Token::variable_begin, "begin of print statement"},
-    {Token::variable_end, "end of print statement"}, {Token::name, "name"}, {Token::string, "string"},
-    {Token::integer, "integer"}, {Token::real, "float"}, {Token::end, "end of template"}, {Token::lparen, "("},
-    {Token::rparen, ")"}, {Token::lbracket, "["}, {Token::rbracket, "]"}, {Token::lbrace, "{"}, {Token::rbrace, "}"},
-    {Token::comma, ","}, {Token::colon, ":"}, {Token::assign, "="}};
+constexpr Description kDescriptions[] = {{Token::data, "template data / text"},
+                                         {Token::block_begin, "begin of statement block"},
+                                         {Token::block_end, "end of statement block"},
+                                         {Token::variable_begin, "begin of print statement"},
+                                         {Token::variable_end, "end of print statement"},
+                                         {Token::name, "name"},
+                                         {Token::string, "string"},
+                                         {Token::integer, "integer"},
+                                         {Token::real, "float"},
+                                         {Token::end, "end of template"},
+                                         {Token::lparen, "("},
+                                         {Token::rparen, ")"},
+                                         {Token::lbracket, "["},
+                                         {Token::rbracket, "]"},
+                                         {Token::lbrace, "{"},
+                                         {Token::rbrace, "}"},
+                                         {Token::comma, ","},
+                                         {Token::colon, ":"},
+                                         {Token::assign, "="}};
 
 std::string describe(Token token) {
   for (const auto& description : kDescriptions) {
@@ -58,7 +70,9 @@ class Parser {
     return lexeme;
   }
   bool is(Token token) const { return current().token == token; }
-  static bool is_word(const Lexeme& lexeme, std::string_view word) { return lexeme.token == Token::name && lexeme.text == word; }
+  static bool is_word(const Lexeme& lexeme, std::string_view word) {
+    return lexeme.token == Token::name && lexeme.text == word;
+  }
   bool at_word(std::string_view word) const { return is_word(current(), word); }
   bool at_any(const Words& words) const {
     return std::any_of(words.begin(), words.end(), [&](std::string_view word) { return at_word(word); });
@@ -66,7 +80,9 @@ class Parser {
   bool skip(Token token) { return is(token) && (next(), true); }
   bool skip_word(std::string_view word) { return at_word(word) && (next(), true); }
 
-  [[noreturn]] void error(std::string message, Place place) { fail_at({"TemplateSyntaxError", std::move(message)}, program_->name, place); }
+  [[noreturn]] void error(std::string message, Place place) {
+    fail_at({"TemplateSyntaxError", std::move(message)}, program_->name, place);
+  }
   [[noreturn]] void expected(const std::string& what) {
     if (is(Token::end)) error(concat("unexpected end of template, expected '", what, "'."), current().place);
     error(concat("expected token '", what, "', got '", describe(current()), "'"), current().place);
@@ -117,7 +133,8 @@ class Parser {
   struct Deeper {
     explicit Deeper(Parser& parser) : depth(parser.depth_) {
       if (++depth > limits::kTemplateDepth) {
-        fail_at({"RecursionError", concat("the template nests deeper than ", limits::kTemplateDepth, " levels"), ErrorCode::limit_exceeded},
+        fail_at({"RecursionError", concat("the template nests deeper than ", limits::kTemplateDepth, " levels"),
+                 ErrorCode::limit_exceeded},
                 parser.program_->name, parser.current().place);
       }
     }
@@ -160,9 +177,14 @@ class Parser {
     if (!ends.empty()) {
       std::string looking;
       for (const auto word : ends.back()) looking += concat(looking.empty() ? "'" : " or '", word, "'");
-      const bool nesting = tag && std::any_of(ends.begin(), ends.end(), [&](const Words& words) { return std::count(words.begin(), words.end(), *tag); });
-      message += nesting ? concat(" You probably made a nesting mistake. Jinja is expecting this tag, but currently looking for ", looking, ".")
-                         : concat(" Jinja was looking for the following tags: ", looking, ".");
+      const bool nesting = tag && std::any_of(ends.begin(), ends.end(), [&](const Words& words) {
+                             return std::count(words.begin(), words.end(), *tag);
+                           });
+      message +=
+          nesting
+              ? concat(" You probably made a nesting mistake. Jinja is expecting this tag, but currently looking for ",
+                       looking, ".")
+              : concat(" Jinja was looking for the following tags: ", looking, ".");
     }
     if (!tags_.empty()) message += concat(" The innermost block that needs to be closed is '", tags_.back(), "'.");
     error(message, place);
@@ -210,13 +232,23 @@ class Parser {
     if (!is(Token::name)) error("tag name expected", current().place);
     const Lexeme tag = current();
     using Method = const Node* (Parser::*)();
-    static constexpr std::pair<std::string_view, Method> kStatements[] = {
-        {"for", &Parser::parse_for}, {"if", &Parser::parse_if}, {"set", &Parser::parse_set}, {"macro", &Parser::parse_macro},
-        {"call", &Parser::parse_call_block}, {"filter", &Parser::parse_filter_block}, {"with", &Parser::parse_with},
-        {"print", &Parser::parse_print}, {"block", &Parser::parse_block}, {"autoescape", &Parser::parse_autoescape},
-        {"generation", &Parser::parse_generation}, {"break", &Parser::parse_jump}, {"continue", &Parser::parse_jump},
-        {"extends", &Parser::parse_loader}, {"include", &Parser::parse_loader}, {"import", &Parser::parse_loader},
-        {"from", &Parser::parse_loader}};
+    static constexpr std::pair<std::string_view, Method> kStatements[] = {{"for", &Parser::parse_for},
+                                                                          {"if", &Parser::parse_if},
+                                                                          {"set", &Parser::parse_set},
+                                                                          {"macro", &Parser::parse_macro},
+                                                                          {"call", &Parser::parse_call_block},
+                                                                          {"filter", &Parser::parse_filter_block},
+                                                                          {"with", &Parser::parse_with},
+                                                                          {"print", &Parser::parse_print},
+                                                                          {"block", &Parser::parse_block},
+                                                                          {"autoescape", &Parser::parse_autoescape},
+                                                                          {"generation", &Parser::parse_generation},
+                                                                          {"break", &Parser::parse_jump},
+                                                                          {"continue", &Parser::parse_jump},
+                                                                          {"extends", &Parser::parse_loader},
+                                                                          {"include", &Parser::parse_loader},
+                                                                          {"import", &Parser::parse_loader},
+                                                                          {"from", &Parser::parse_loader}};
     for (const auto& [word, parse] : kStatements) {
       if (tag.text != word) continue;
       tags_.push_back(tag.text);
@@ -315,7 +347,9 @@ class Parser {
     users_.pop_back();
     for (const auto& [name, value] : node.named) {
       if (name == "caller" && node.uses_caller && !value) {
-        fail_at({"TemplateAssertionError", "When defining macros or call blocks the special \"caller\" argument must be omitted or be given a default."},
+        fail_at({"TemplateAssertionError",
+                 "When defining macros or call blocks the special \"caller\" argument must be omitted or be given a "
+                 "default."},
                 program_->name, node.place);
       }
       node.uses_varargs &= name != "varargs";
@@ -402,7 +436,10 @@ class Parser {
     node.flag = skip_word("scoped");
     const bool required = skip_word("required");
     if (is(Token::sub)) {
-      error("Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an underscore instead.", current().place);
+      error(
+          "Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an underscore "
+          "instead.",
+          current().place);
     }
     const Function function(*this);
     const Frame frame(*this);
@@ -417,7 +454,8 @@ class Parser {
     skip_word(node.text);
     const auto& blocks = program_->blocks;
     if (std::any_of(blocks.begin(), blocks.end(), [&](const auto& block) { return block.first == node.text; })) {
-      fail_at({"TemplateAssertionError", concat("block ", quote(node.text), " defined twice")}, program_->name, node.place);
+      fail_at({"TemplateAssertionError", concat("block ", quote(node.text), " defined twice")}, program_->name,
+              node.place);
     }
     program_->blocks.emplace_back(node.text, &node);
     return &node;
@@ -426,7 +464,8 @@ class Parser {
   const Node* parse_jump() {
     const Lexeme& tag = next();
     if (loops_ == 0) {
-      fail_at({"SyntaxError", tag.text == "break" ? "'break' outside loop" : "'continue' not properly in loop"}, program_->name, tag.place);
+      fail_at({"SyntaxError", tag.text == "break" ? "'break' outside loop" : "'continue' not properly in loop"},
+              program_->name, tag.place);
     }
     return &make(tag.text == "break" ? NodeKind::break_loop : NodeKind::continue_loop, tag.place);
   }
@@ -457,7 +496,8 @@ class Parser {
     if (!is(Token::name)) {
       const Lexeme lexeme = current();
       const Node* node = primary();
-      static constexpr std::pair<NodeKind, const char*> kTypes[] = {{NodeKind::constant, "const"}, {NodeKind::list, "list"}, {NodeKind::dict, "dict"}};
+      static constexpr std::pair<NodeKind, const char*> kTypes[] = {
+          {NodeKind::constant, "const"}, {NodeKind::list, "list"}, {NodeKind::dict, "dict"}};
       for (const auto& [kind, type] : kTypes) {
         if (node->kind == kind) error(concat("can't assign to '", type, "'"), lexeme.place);
       }
@@ -473,8 +513,10 @@ class Parser {
       return &node;
     }
     check_assignable(name);
-    if (name.text == "loop" && !users_.empty() && std::any_of(users_.begin(), users_.end(), [](const Node* user) { return user->kind == NodeKind::loop; })) {
-      fail_at({"TemplateAssertionError", "Can't assign to special loop variable in for-loop target"}, program_->name, name.place);
+    if (name.text == "loop" && !users_.empty() &&
+        std::any_of(users_.begin(), users_.end(), [](const Node* user) { return user->kind == NodeKind::loop; })) {
+      fail_at({"TemplateAssertionError", "Can't assign to special loop variable in for-loop target"}, program_->name,
+              name.place);
     }
     Node& node = make(NodeKind::name_target, name.place);
     node.text = name.text;
@@ -630,7 +672,8 @@ class Parser {
     return &node;
   }
   const Node* product() {
-    return chain({{Token::mul, '*'}, {Token::div, '/'}, {Token::floordiv, 'f'}, {Token::mod, '%'}}, [&] { return power(); });
+    return chain({{Token::mul, '*'}, {Token::div, '/'}, {Token::floordiv, 'f'}, {Token::mod, '%'}},
+                 [&] { return power(); });
   }
   const Node* power() {
     return chain({{Token::pow, 'p'}}, [&] { return unary(true); });
@@ -672,7 +715,9 @@ class Parser {
         } catch (const Failure& failure) {
           error(failure.message, lexeme.place);
         }
-      case Token::real: next(); return constant(*parse_real(lexeme.text), lexeme.place);
+      case Token::real:
+        next();
+        return constant(*parse_real(lexeme.text), lexeme.place);
       case Token::lparen: {
         next();
         const Node* node = tuple_or_expression(true, {}, true);
@@ -701,7 +746,8 @@ class Parser {
         expect(Token::rbrace);
         return &node;
       }
-      default: error(concat("unexpected '", describe(lexeme), "'"), lexeme.place);
+      default:
+        error(concat("unexpected '", describe(lexeme), "'"), lexeme.place);
     }
   }
 
@@ -808,7 +854,8 @@ class Parser {
         const Lexeme& key = next();
         next();
         for (const auto& [name, value] : node.named) {
-          if (name == key.text) fail_at({"SyntaxError", concat("keyword argument repeated: ", name)}, program_->name, key.place);
+          if (name == key.text)
+            fail_at({"SyntaxError", concat("keyword argument repeated: ", name)}, program_->name, key.place);
         }
         node.named.emplace_back(key.text, expression());
       } else {
@@ -856,8 +903,15 @@ class Parser {
     node.text = dotted_name();
     check_name(node, is_known_test(node.text), "test");
     switch (current().token) {
-      case Token::lparen: arguments(node); break;
-      case Token::name: case Token::string: case Token::integer: case Token::real: case Token::lbracket: case Token::lbrace:
+      case Token::lparen:
+        arguments(node);
+        break;
+      case Token::name:
+      case Token::string:
+      case Token::integer:
+      case Token::real:
+      case Token::lbracket:
+      case Token::lbrace:
         if (at_any({"else", "or", "and"})) break;
         if (at_word("is")) error("You cannot chain multiple tests with is", current().place);
         {
@@ -865,7 +919,8 @@ class Parser {
           node.children.push_back(postfix(primary()));
         }
         break;
-      default: break;
+      default:
+        break;
     }
     if (!negated) return &node;
     Node& negation = make(NodeKind::negation, place);

@@ -16,36 +16,113 @@ struct LongUpper {
   std::u32string_view upper;
 };
 constexpr LongUpper kLongUpper[] = {
-    {0x00DF, U"SS"}, {0x0149, U"\x02BCN"}, {0x01F0, U"J\x030C"}, {0x0390, U"\x0399\x0308\x0301"},
-    {0x03B0, U"\x03A5\x0308\x0301"}, {0x0587, U"\x0535\x0552"}, {0x1E96, U"H\x0331"}, {0x1E97, U"T\x0308"},
-    {0x1E98, U"W\x030A"}, {0x1E99, U"Y\x030A"}, {0x1E9A, U"A\x02BE"}, {0x1F50, U"\x03A5\x0313"},
-    {0x1F52, U"\x03A5\x0313\x0300"}, {0x1F54, U"\x03A5\x0313\x0301"}, {0x1F56, U"\x03A5\x0313\x0342"},
-    {0x1F80, U"\x1F08\x0399"}, {0x1F81, U"\x1F09\x0399"}, {0x1F82, U"\x1F0A\x0399"}, {0x1F83, U"\x1F0B\x0399"},
-    {0x1F84, U"\x1F0C\x0399"}, {0x1F85, U"\x1F0D\x0399"}, {0x1F86, U"\x1F0E\x0399"}, {0x1F87, U"\x1F0F\x0399"},
-    {0x1F88, U"\x1F08\x0399"}, {0x1F89, U"\x1F09\x0399"}, {0x1F8A, U"\x1F0A\x0399"}, {0x1F8B, U"\x1F0B\x0399"},
-    {0x1F8C, U"\x1F0C\x0399"}, {0x1F8D, U"\x1F0D\x0399"}, {0x1F8E, U"\x1F0E\x0399"}, {0x1F8F, U"\x1F0F\x0399"},
-    {0x1F90, U"\x1F28\x0399"}, {0x1F91, U"\x1F29\x0399"}, {0x1F92, U"\x1F2A\x0399"}, {0x1F93, U"\x1F2B\x0399"},
-    {0x1F94, U"\x1F2C\x0399"}, {0x1F95, U"\x1F2D\x0399"}, {0x1F96, U"\x1F2E\x0399"}, {0x1F97, U"\x1F2F\x0399"},
-    {0x1F98, U"\x1F28\x0399"}, {0x1F99, U"\x1F29\x0399"}, {0x1F9A, U"\x1F2A\x0399"}, {0x1F9B, U"\x1F2B\x0399"},
-    {0x1F9C, U"\x1F2C\x0399"}, {0x1F9D, U"\x1F2D\x0399"}, {0x1F9E, U"\x1F2E\x0399"}, {0x1F9F, U"\x1F2F\x0399"},
-    {0x1FA0, U"\x1F68\x0399"}, {0x1FA1, U"\x1F69\x0399"}, {0x1FA2, U"\x1F6A\x0399"}, {0x1FA3, U"\x1F6B\x0399"},
-    {0x1FA4, U"\x1F6C\x0399"}, {0x1FA5, U"\x1F6D\x0399"}, {0x1FA6, U"\x1F6E\x0399"}, {0x1FA7, U"\x1F6F\x0399"},
-    {0x1FA8, U"\x1F68\x0399"}, {0x1FA9, U"\x1F69\x0399"}, {0x1FAA, U"\x1F6A\x0399"}, {0x1FAB, U"\x1F6B\x0399"},
-    {0x1FAC, U"\x1F6C\x0399"}, {0x1FAD, U"\x1F6D\x0399"}, {0x1FAE, U"\x1F6E\x0399"}, {0x1FAF, U"\x1F6F\x0399"},
-    {0x1FB2, U"\x1FBA\x0399"}, {0x1FB3, U"\x0391\x0399"}, {0x1FB4, U"\x0386\x0399"}, {0x1FB6, U"\x0391\x0342"},
-    {0x1FB7, U"\x0391\x0342\x0399"}, {0x1FBC, U"\x0391\x0399"}, {0x1FC2, U"\x1FCA\x0399"}, {0x1FC3, U"\x0397\x0399"},
-    {0x1FC4, U"\x0389\x0399"}, {0x1FC6, U"\x0397\x0342"}, {0x1FC7, U"\x0397\x0342\x0399"}, {0x1FCC, U"\x0397\x0399"},
-    {0x1FD2, U"\x0399\x0308\x0300"}, {0x1FD3, U"\x0399\x0308\x0301"}, {0x1FD6, U"\x0399\x0342"},
-    {0x1FD7, U"\x0399\x0308\x0342"}, {0x1FE2, U"\x03A5\x0308\x0300"}, {0x1FE3, U"\x03A5\x0308\x0301"},
-    {0x1FE4, U"\x03A1\x0313"}, {0x1FE6, U"\x03A5\x0342"}, {0x1FE7, U"\x03A5\x0308\x0342"}, {0x1FF2, U"\x1FFA\x0399"},
-    {0x1FF3, U"\x03A9\x0399"}, {0x1FF4, U"\x038F\x0399"}, {0x1FF6, U"\x03A9\x0342"}, {0x1FF7, U"\x03A9\x0342\x0399"},
-    {0x1FFC, U"\x03A9\x0399"}, {0xFB00, U"FF"}, {0xFB01, U"FI"}, {0xFB02, U"FL"}, {0xFB03, U"FFI"}, {0xFB04, U"FFL"},
-    {0xFB05, U"ST"}, {0xFB06, U"ST"}, {0xFB13, U"\x0544\x0546"}, {0xFB14, U"\x0544\x0535"}, {0xFB15, U"\x0544\x053B"},
-    {0xFB16, U"\x054E\x0546"}, {0xFB17, U"\x0544\x053D"},
+    {0x00DF, U"SS"},
+    {0x0149, U"\x02BCN"},
+    {0x01F0, U"J\x030C"},
+    {0x0390, U"\x0399\x0308\x0301"},
+    {0x03B0, U"\x03A5\x0308\x0301"},
+    {0x0587, U"\x0535\x0552"},
+    {0x1E96, U"H\x0331"},
+    {0x1E97, U"T\x0308"},
+    {0x1E98, U"W\x030A"},
+    {0x1E99, U"Y\x030A"},
+    {0x1E9A, U"A\x02BE"},
+    {0x1F50, U"\x03A5\x0313"},
+    {0x1F52, U"\x03A5\x0313\x0300"},
+    {0x1F54, U"\x03A5\x0313\x0301"},
+    {0x1F56, U"\x03A5\x0313\x0342"},
+    {0x1F80, U"\x1F08\x0399"},
+    {0x1F81, U"\x1F09\x0399"},
+    {0x1F82, U"\x1F0A\x0399"},
+    {0x1F83, U"\x1F0B\x0399"},
+    {0x1F84, U"\x1F0C\x0399"},
+    {0x1F85, U"\x1F0D\x0399"},
+    {0x1F86, U"\x1F0E\x0399"},
+    {0x1F87, U"\x1F0F\x0399"},
+    {0x1F88, U"\x1F08\x0399"},
+    {0x1F89, U"\x1F09\x0399"},
+    {0x1F8A, U"\x1F0A\x0399"},
+    {0x1F8B, U"\x1F0B\x0399"},
+    {0x1F8C, U"\x1F0C\x0399"},
+    {0x1F8D, U"\x1F0D\x0399"},
+    {0x1F8E, U"\x1F0E\x0399"},
+    {0x1F8F, U"\x1F0F\x0399"},
+    {0x1F90, U"\x1F28\x0399"},
+    {0x1F91, U"\x1F29\x0399"},
+    {0x1F92, U"\x1F2A\x0399"},
+    {0x1F93, U"\x1F2B\x0399"},
+    {0x1F94, U"\x1F2C\x0399"},
+    {0x1F95, U"\x1F2D\x0399"},
+    {0x1F96, U"\x1F2E\x0399"},
+    {0x1F97, U"\x1F2F\x0399"},
+    {0x1F98, U"\x1F28\x0399"},
+    {0x1F99, U"\x1F29\x0399"},
+    {0x1F9A, U"\x1F2A\x0399"},
+    {0x1F9B, U"\x1F2B\x0399"},
+    {0x1F9C, U"\x1F2C\x0399"},
+    {0x1F9D, U"\x1F2D\x0399"},
+    {0x1F9E, U"\x1F2E\x0399"},
+    {0x1F9F, U"\x1F2F\x0399"},
+    {0x1FA0, U"\x1F68\x0399"},
+    {0x1FA1, U"\x1F69\x0399"},
+    {0x1FA2, U"\x1F6A\x0399"},
+    {0x1FA3, U"\x1F6B\x0399"},
+    {0x1FA4, U"\x1F6C\x0399"},
+    {0x1FA5, U"\x1F6D\x0399"},
+    {0x1FA6, U"\x1F6E\x0399"},
+    {0x1FA7, U"\x1F6F\x0399"},
+    {0x1FA8, U"\x1F68\x0399"},
+    {0x1FA9, U"\x1F69\x0399"},
+    {0x1FAA, U"\x1F6A\x0399"},
+    {0x1FAB, U"\x1F6B\x0399"},
+    {0x1FAC, U"\x1F6C\x0399"},
+    {0x1FAD, U"\x1F6D\x0399"},
+    {0x1FAE, U"\x1F6E\x0399"},
+    {0x1FAF, U"\x1F6F\x0399"},
+    {0x1FB2, U"\x1FBA\x0399"},
+    {0x1FB3, U"\x0391\x0399"},
+    {0x1FB4, U"\x0386\x0399"},
+    {0x1FB6, U"\x0391\x0342"},
+    {0x1FB7, U"\x0391\x0342\x0399"},
+    {0x1FBC, U"\x0391\x0399"},
+    {0x1FC2, U"\x1FCA\x0399"},
+    {0x1FC3, U"\x0397\x0399"},
+    {0x1FC4, U"\x0389\x0399"},
+    {0x1FC6, U"\x0397\x0342"},
+    {0x1FC7, U"\x0397\x0342\x0399"},
+    {0x1FCC, U"\x0397\x0399"},
+    {0x1FD2, U"\x0399\x0308\x0300"},
+    {0x1FD3, U"\x0399\x0308\x0301"},
+    {0x1FD6, U"\x0399\x0342"},
+    {0x1FD7, U"\x0399\x0308\x0342"},
+    {0x1FE2, U"\x03A5\x0308\x0300"},
+    {0x1FE3, U"\x03A5\x0308\x0301"},
+    {0x1FE4, U"\x03A1\x0313"},
+    {0x1FE6, U"\x03A5\x0342"},
+    {0x1FE7, U"\x03A5\x0308\x0342"},
+    {0x1FF2, U"\x1FFA\x0399"},
+    {0x1FF3, U"\x03A9\x0399"},
+    {0x1FF4, U"\x038F\x0399"},
+    {0x1FF6, U"\x03A9\x0342"},
+    {0x1FF7, U"\x03A9\x0342\x0399"},
+    {0x1FFC, U"\x03A9\x0399"},
+    {0xFB00, U"FF"},
+    {0xFB01, U"FI"},
+    {0xFB02, U"FL"},
+    {0xFB03, U"FFI"},
+    {0xFB04, U"FFL"},
+    {0xFB05, U"ST"},
+    {0xFB06, U"ST"},
+    {0xFB13, U"\x0544\x0546"},
+    {0xFB14, U"\x0544\x0535"},
+    {0xFB15, U"\x0544\x053B"},
+    {0xFB16, U"\x054E\x0546"},
+    {0xFB17, U"\x0544\x053D"},
 };
 
 const LongUpper* long_upper(char32_t c) {
-  const auto* found = std::lower_bound(std::begin(kLongUpper), std::end(kLongUpper), c, [](const LongUpper& entry, char32_t letter) { return entry.letter < letter; });
+  const auto* found = std::lower_bound(std::begin(kLongUpper), std::end(kLongUpper), c,
+                                       [](const LongUpper& entry, char32_t letter) { return entry.letter < letter; });
   return found != std::end(kLongUpper) && found->letter == c ? found : nullptr;
 }
 
@@ -53,7 +130,8 @@ utf8proc_category_t category(char32_t c) { return utf8proc_category(static_cast<
 
 bool is_cased(char32_t c) {
   const auto type = category(c);
-  return type == UTF8PROC_CATEGORY_LU || type == UTF8PROC_CATEGORY_LL || type == UTF8PROC_CATEGORY_LT || utf8::is_upper(c) || utf8::is_lower(c);
+  return type == UTF8PROC_CATEGORY_LU || type == UTF8PROC_CATEGORY_LL || type == UTF8PROC_CATEGORY_LT ||
+         utf8::is_upper(c) || utf8::is_lower(c);
 }
 
 char32_t simple_upper(char32_t c) { return static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c))); }
@@ -71,7 +149,8 @@ void append_title(std::string& out, char32_t c) {
   const auto title = static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(c)));
   const auto* entry = title == c ? long_upper(c) : nullptr;
   if (!entry) return utf8::append(out, title);
-  for (size_t i = 0; i < entry->upper.size(); ++i) utf8::append(out, i ? simple_lower(entry->upper[i]) : entry->upper[i]);
+  for (size_t i = 0; i < entry->upper.size(); ++i)
+    utf8::append(out, i ? simple_lower(entry->upper[i]) : entry->upper[i]);
 }
 
 void append_lower(std::string& out, std::string_view text, size_t begin, size_t end, char32_t c) {
@@ -82,8 +161,9 @@ void append_lower(std::string& out, std::string_view text, size_t begin, size_t 
   if (c == 0x3A3) {  // a sigma that ends a word
     const auto ignorable = [](char32_t letter) {
       const auto type = category(letter);
-      return type == UTF8PROC_CATEGORY_MN || type == UTF8PROC_CATEGORY_ME || type == UTF8PROC_CATEGORY_CF || type == UTF8PROC_CATEGORY_LM ||
-             type == UTF8PROC_CATEGORY_SK || letter == '\'' || letter == '.' || letter == ':' || letter == 0xB7 || letter == 0x2019;
+      return type == UTF8PROC_CATEGORY_MN || type == UTF8PROC_CATEGORY_ME || type == UTF8PROC_CATEGORY_CF ||
+             type == UTF8PROC_CATEGORY_LM || type == UTF8PROC_CATEGORY_SK || letter == '\'' || letter == '.' ||
+             letter == ':' || letter == 0xB7 || letter == 0x2019;
     };
     bool before = false, after = false;
     for (size_t at = begin; at > 0;) {
@@ -189,16 +269,24 @@ size_t previous(std::string_view text, size_t at) {
 }
 
 bool is_space(char32_t c) {
-  return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||
-         c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+  return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 bool is_printable(char32_t c) {
   if (c < 0x7F) return c >= 0x20;
   switch (category(c)) {
-    case UTF8PROC_CATEGORY_CC: case UTF8PROC_CATEGORY_CF: case UTF8PROC_CATEGORY_CS: case UTF8PROC_CATEGORY_CO: case UTF8PROC_CATEGORY_CN:
-    case UTF8PROC_CATEGORY_ZL: case UTF8PROC_CATEGORY_ZP: case UTF8PROC_CATEGORY_ZS: return false;
-    default: return true;
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CS:
+    case UTF8PROC_CATEGORY_CO:
+    case UTF8PROC_CATEGORY_CN:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+    case UTF8PROC_CATEGORY_ZS:
+      return false;
+    default:
+      return true;
   }
 }
 
@@ -223,7 +311,9 @@ Text upper(const Text& text) {
   return map_text(text, [](std::string& out, size_t, size_t, char32_t c) { append_upper(out, c); });
 }
 Text lower(const Text& text) {
-  return map_text(text, [&](std::string& out, size_t begin, size_t end, char32_t c) { append_lower(out, text.bytes(), begin, end, c); });
+  return map_text(text, [&](std::string& out, size_t begin, size_t end, char32_t c) {
+    append_lower(out, text.bytes(), begin, end, c);
+  });
 }
 Text capitalize(const Text& text) {
   return map_text(text, [&](std::string& out, size_t begin, size_t end, char32_t c) {
@@ -311,12 +401,23 @@ Text replace(const Text& text, const Text& from, const Text& to, int64_t count) 
 Text escape_html(const Text& text) {
   return map_text(text, [](std::string& out, size_t, size_t, char32_t c) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '\'': out += "&#39;"; break;
-      case '"': out += "&#34;"; break;
-      default: utf8::append(out, c);
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      default:
+        utf8::append(out, c);
     }
   });
 }
@@ -409,7 +510,9 @@ std::string real_digits(double value, char type, int precision, bool alternate) 
     text.resize(static_cast<size_t>(size));
     std::snprintf(text.data(), text.size() + 1, chosen, precision, value);
   }
-  if (upper) std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
+  if (upper)
+    std::transform(text.begin(), text.end(), text.begin(),
+                   [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
   return text;
 }
 
@@ -418,17 +521,26 @@ Text format_integer(const BigInt& value, const Format& format) {
   int base = 10;
   std::string prefix;
   switch (format.type) {
-    case 'x': case 'X': base = 16; break;
-    case 'o': base = 8; break;
-    case 'b': base = 2; break;
-    default: break;
+    case 'x':
+    case 'X':
+      base = 16;
+      break;
+    case 'o':
+      base = 8;
+      break;
+    case 'b':
+      base = 2;
+      break;
+    default:
+      break;
   }
   if (format.alternate && base != 10) prefix = std::string("0") + format.type;
   std::string digits = in_base(boost::multiprecision::abs(value), base, format.type == 'X');
   const std::string sign = sign_text(negative, format.sign) + prefix;
   if (format.grouping) {
     const bool fill = format.align == '=' && format.fill == "0" && format.width > 0;
-    const auto least = fill && format.width > static_cast<int64_t>(sign.size()) ? static_cast<size_t>(format.width) - sign.size() : 0;
+    const auto least =
+        fill && format.width > static_cast<int64_t>(sign.size()) ? static_cast<size_t>(format.width) - sign.size() : 0;
     if (least > limits::kTemplateOutputBytes) limit_error("a number is padded beyond the largest text");
     digits = grouped(digits, format.grouping, base == 10 ? 3 : 4, least);
   }
@@ -451,7 +563,8 @@ Text format_real(double value, const Format& format) {
     // Like g, but with a digit after the point.
     digits = real_digits(magnitude, 'g', precision == 0 ? 1 : precision, format.alternate);
     if (std::isfinite(magnitude) && digits.find('e') == std::string::npos && digits.find('.') == std::string::npos) {
-      if (static_cast<int>(digits.size()) >= precision && precision > 0 && static_cast<int>(digits.size()) > precision - 1) {
+      if (static_cast<int>(digits.size()) >= precision && precision > 0 &&
+          static_cast<int>(digits.size()) > precision - 1) {
         digits = real_digits(magnitude, 'e', precision - 1, false);
         const size_t e = digits.find('e');
         std::string mantissa = digits.substr(0, e);
@@ -466,7 +579,11 @@ Text format_real(double value, const Format& format) {
     }
   } else {
     if (type == 'n') type = 'g';
-    digits = real_digits(magnitude, type, precision < 0 ? 6 : (type | 32) == 'g' && precision == 0 ? 1 : precision, format.alternate);
+    digits = real_digits(magnitude, type,
+                         precision < 0                          ? 6
+                         : (type | 32) == 'g' && precision == 0 ? 1
+                                                                : precision,
+                         format.alternate);
   }
   const std::string sign = sign_text(negative, format.sign);
   if (format.grouping && std::isfinite(value)) {
@@ -528,7 +645,8 @@ Format parse_format(const Text& specification, const std::string& type) {
     if (at >= text.size() || text[at] < '0' || text[at] > '9') value_error("Format specifier missing precision");
     format.precision = static_cast<int>(number(type == "str" ? INT32_MAX : kMaximumPrecision, "precision"));
   }
-  if (at + 1 < text.size()) value_error(concat("Invalid format specifier '", text, "' for object of type '", type, "'"));
+  if (at + 1 < text.size())
+    value_error(concat("Invalid format specifier '", text, "' for object of type '", type, "'"));
   if (at < text.size()) format.type = text[at];
   return format;
 }
@@ -538,7 +656,9 @@ Format parse_format(const Text& specification, const std::string& type) {
 Text format_value(const Value& value, const Text& specification) {
   if (specification.empty()) return str(value);
   const std::string type = type_name(value);
-  const auto unknown = [&](char code) { value_error(concat("Unknown format code '", std::string(1, code), "' for object of type '", type, "'")); };
+  const auto unknown = [&](char code) {
+    value_error(concat("Unknown format code '", std::string(1, code), "' for object of type '", type, "'"));
+  };
   if (value.is_string()) {
     Format format = parse_format(specification, "str");
     if (format.type && format.type != 's') unknown(format.type);
@@ -553,7 +673,13 @@ Text format_value(const Value& value, const Text& specification) {
   const Format format = parse_format(specification, type);
   if (value.is_int()) {
     switch (format.type) {
-      case 0: case 'd': case 'n': case 'x': case 'X': case 'o': case 'b':
+      case 0:
+      case 'd':
+      case 'n':
+      case 'x':
+      case 'X':
+      case 'o':
+      case 'b':
         if (format.precision >= 0) value_error("Precision not allowed in integer format specifier");
         return format_integer(big(value), format);
       case 'c': {
@@ -563,7 +689,8 @@ Text format_value(const Value& value, const Text& specification) {
         utf8::append(text, static_cast<char32_t>(code));
         return pad(Text(text), format, '<');
       }
-      default: break;
+      default:
+        break;
     }
   }
   if (format.type && !std::strchr("eEfFgGn%", format.type)) unknown(format.type);
@@ -612,11 +739,20 @@ Value printf_format(const Value& format_string, const Value& arguments) {
     bool left = false;
     for (; at < bytes.size() && std::strchr("-+ #0", bytes[at]) && bytes[at]; ++at) {
       switch (bytes[at]) {
-        case '-': left = true; break;
-        case '+': format.sign = '+'; break;
-        case ' ': if (format.sign != '+') format.sign = ' '; break;
-        case '#': format.alternate = true; break;
-        default: format.zero = true;
+        case '-':
+          left = true;
+          break;
+        case '+':
+          format.sign = '+';
+          break;
+        case ' ':
+          if (format.sign != '+') format.sign = ' ';
+          break;
+        case '#':
+          format.alternate = true;
+          break;
+        default:
+          format.zero = true;
       }
     }
     const auto number = [&]() -> int64_t {
@@ -655,7 +791,9 @@ Value printf_format(const Value& format_string, const Value& arguments) {
     size_t sign_size = 0;
     bool numeric = true;
     switch (type) {
-      case 's': case 'r': case 'a':
+      case 's':
+      case 'r':
+      case 'a':
         body = type == 's' ? str(value) : repr(value);
         if (precision >= 0) body = body.slice(0, utf8::offset(body.bytes(), static_cast<size_t>(precision)));
         numeric = false;
@@ -674,26 +812,42 @@ Value printf_format(const Value& format_string, const Value& arguments) {
           body.append(text);
         }
         break;
-      case 'd': case 'i': case 'u': case 'o': case 'x': case 'X': {
+      case 'd':
+      case 'i':
+      case 'u':
+      case 'o':
+      case 'x':
+      case 'X': {
         if (value.is_undefined()) fail_undefined(value);
         if (!value.is_number() || (!value.is_int() && (type == 'o' || (type | 32) == 'x'))) {
-          type_error(concat("%", std::string(1, type), " format: ", (type == 'o' || (type | 32) == 'x') ? "an integer is required" : "a real number is required", ", not ", type_name(value)));
+          type_error(concat(
+              "%", std::string(1, type),
+              " format: ", (type == 'o' || (type | 32) == 'x') ? "an integer is required" : "a real number is required",
+              ", not ", type_name(value)));
         }
         const BigInt integer = value.is_int() ? big(value) : big(floor_to_int(std::trunc(value.real())));
         const int base = type == 'o' ? 8 : (type | 32) == 'x' ? 16 : 10;
         std::string digits = in_base(boost::multiprecision::abs(integer), base, type == 'X');
-        if (precision > kMaximumPrecision) limit_error(concat("a precision of more than ", kMaximumPrecision, " digits"));
-        if (static_cast<int64_t>(digits.size()) < precision) digits.insert(0, static_cast<size_t>(precision) - digits.size(), '0');
+        if (precision > kMaximumPrecision)
+          limit_error(concat("a precision of more than ", kMaximumPrecision, " digits"));
+        if (static_cast<int64_t>(digits.size()) < precision)
+          digits.insert(0, static_cast<size_t>(precision) - digits.size(), '0');
         std::string sign = sign_text(integer < 0, format.sign);
         if (format.alternate && base != 10) sign += base == 8 ? "0o" : std::string("0") + type;
         sign_size = sign.size();
         body.append(sign + digits);
         break;
       }
-      case 'e': case 'E': case 'f': case 'F': case 'g': case 'G': {
+      case 'e':
+      case 'E':
+      case 'f':
+      case 'F':
+      case 'g':
+      case 'G': {
         if (value.is_undefined()) fail_undefined(value);
         if (!value.is_number()) type_error(concat("must be real number, not ", type_name(value)));
-        if (precision > kMaximumPrecision) limit_error(concat("a precision of more than ", kMaximumPrecision, " digits"));
+        if (precision > kMaximumPrecision)
+          limit_error(concat("a precision of more than ", kMaximumPrecision, " digits"));
         const double real = to_real(value);
         const std::string sign = sign_text(std::signbit(real) && !std::isnan(real), format.sign);
         const int digits = precision < 0 ? 6 : (type | 32) == 'g' && precision == 0 ? 1 : static_cast<int>(precision);
@@ -702,7 +856,8 @@ Value printf_format(const Value& format_string, const Value& arguments) {
         break;
       }
       default:
-        value_error(concat("unsupported format character '", std::string(1, type), "' (0x", in_base(BigInt(static_cast<unsigned char>(type)), 16, false), ") at index ",
+        value_error(concat("unsupported format character '", std::string(1, type), "' (0x",
+                           in_base(BigInt(static_cast<unsigned char>(type)), 16, false), ") at index ",
                            utf8::count(std::string_view(bytes).substr(0, at - 1))));
     }
     if (numeric && format.zero && !left) {
@@ -713,7 +868,8 @@ Value printf_format(const Value& format_string, const Value& arguments) {
     }
     out.append(pad(body, format, '>', sign_size));
   }
-  if (!mapped && (is_tuple ? used < arguments.items().size() : used == 0 && !arguments.is(Kind::dict) && !arguments.is(Kind::list))) {
+  if (!mapped && (is_tuple ? used < arguments.items().size()
+                           : used == 0 && !arguments.is(Kind::dict) && !arguments.is(Kind::list))) {
     type_error("not all arguments converted during string formatting");
   }
   return Value::string(std::move(out), format_string.markup());
@@ -734,7 +890,8 @@ const Text& need_text(const Value& value, const char* what = "must be str") {
 }
 
 // The bytes of text[start:end] with Python's rules for both; nullopt where start lies behind the end of the text.
-std::optional<std::pair<size_t, size_t>> byte_range(const std::string& bytes, const std::optional<Value>& start, const std::optional<Value>& end) {
+std::optional<std::pair<size_t, size_t>> byte_range(const std::string& bytes, const std::optional<Value>& start,
+                                                    const std::optional<Value>& end) {
   const auto size = static_cast<int64_t>(utf8::count(bytes));
   const auto place = [&](const std::optional<Value>& value, int64_t fallback) {
     if (!value || value->is_none()) return fallback;
@@ -765,7 +922,9 @@ Value affix(const Value& self, Arguments& arguments, bool front) {
   const auto values = bind(front ? "startswith" : "endswith", arguments, {"prefix", "=start", "=end"});
   const auto range = byte_range(self.bytes(), values[1], values[2]);
   const auto matches = [&](const Value& part) {
-    const std::string& text = need_text(part, front ? "startswith first arg must be str or a tuple of str" : "endswith first arg must be str or a tuple of str").bytes();
+    const std::string& text = need_text(part, front ? "startswith first arg must be str or a tuple of str"
+                                                    : "endswith first arg must be str or a tuple of str")
+                                  .bytes();
     if (!range) return false;
     const std::string_view body = std::string_view(self.bytes()).substr(range->first, range->second - range->first);
     return front ? body.starts_with(text) : body.ends_with(text);
@@ -826,7 +985,9 @@ std::vector<Text> split_at(const Text& text, const Text& separator, int64_t limi
   std::vector<Text> parts;
   if (from_right) {
     size_t end = bytes.size();
-    for (size_t found; limit != 0 && end >= separator.size() && (found = bytes.rfind(separator.bytes(), end - separator.size())) != std::string::npos; --limit) {
+    for (size_t found; limit != 0 && end >= separator.size() &&
+                       (found = bytes.rfind(separator.bytes(), end - separator.size())) != std::string::npos;
+         --limit) {
       charge(1);
       parts.push_back(text.slice(found + separator.size(), end));
       end = found;
@@ -867,8 +1028,10 @@ Value partition_method(const Value& self, Arguments& arguments, bool from_right)
   charge_bytes(text.size());
   const size_t found = from_right ? text.bytes().rfind(separator.bytes()) : text.bytes().find(separator.bytes());
   const Value empty = text_value(self, {});
-  if (found == std::string::npos) return from_right ? Value::tuple({empty, empty, self}) : Value::tuple({self, empty, empty});
-  return Value::tuple({text_value(self, text.slice(0, found)), *values[0], text_value(self, text.slice(found + separator.size(), text.size()))});
+  if (found == std::string::npos)
+    return from_right ? Value::tuple({empty, empty, self}) : Value::tuple({self, empty, empty});
+  return Value::tuple({text_value(self, text.slice(0, found)), *values[0],
+                       text_value(self, text.slice(found + separator.size(), text.size()))});
 }
 
 Value justify(const Value& self, Arguments& arguments, char align) {
@@ -907,8 +1070,9 @@ Value all_of(const Value& self, Arguments& arguments, Test test, bool when_empty
 
 bool is_decimal(char32_t c) { return c < 0x80 ? c >= '0' && c <= '9' : category(c) == UTF8PROC_CATEGORY_ND; }
 bool is_digit(char32_t c) {
-  return is_decimal(c) || c == 0xB2 || c == 0xB3 || c == 0xB9 || c == 0x2070 || (c >= 0x2074 && c <= 0x2079) || (c >= 0x2080 && c <= 0x2089) ||
-         (c >= 0x2460 && c <= 0x2468) || (c >= 0x2474 && c <= 0x247C) || (c >= 0x2488 && c <= 0x2490);
+  return is_decimal(c) || c == 0xB2 || c == 0xB3 || c == 0xB9 || c == 0x2070 || (c >= 0x2074 && c <= 0x2079) ||
+         (c >= 0x2080 && c <= 0x2089) || (c >= 0x2460 && c <= 0x2468) || (c >= 0x2474 && c <= 0x247C) ||
+         (c >= 0x2488 && c <= 0x2490);
 }
 
 Value cased(const Value& self, Arguments& arguments, bool upper) {
@@ -927,13 +1091,13 @@ Value title_method(const Value& self, Arguments& arguments) {
   bind("title", arguments, {});
   bool inside = false;
   return text_value(self, map_text(self.text(), [&](std::string& out, size_t begin, size_t end, char32_t c) {
-    if (inside) {
-      append_lower(out, self.bytes(), begin, end, c);
-    } else {
-      append_title(out, c);
-    }
-    inside = is_cased(c);
-  }));
+                      if (inside) {
+                        append_lower(out, self.bytes(), begin, end, c);
+                      } else {
+                        append_title(out, c);
+                      }
+                      inside = is_cased(c);
+                    }));
 }
 
 Value is_title(const Value& self, Arguments& arguments) {
@@ -1053,10 +1217,12 @@ class Formatter {
         manual_ = true;
         index = first.size() > 9 ? SIZE_MAX : static_cast<size_t>(std::stoul(first));
       }
-      if (index >= arguments_.positional.size()) fail("IndexError", concat("Replacement index ", index, " out of range for positional args tuple"));
+      if (index >= arguments_.positional.size())
+        fail("IndexError", concat("Replacement index ", index, " out of range for positional args tuple"));
       value = arguments_.positional[index];
     } else {
-      const auto found = std::find_if(arguments_.named.begin(), arguments_.named.end(), [&](const auto& entry) { return entry.first == first; });
+      const auto found = std::find_if(arguments_.named.begin(), arguments_.named.end(),
+                                      [&](const auto& entry) { return entry.first == first; });
       if (found == arguments_.named.end()) fail("KeyError", quote(first));
       value = found->second;
     }
@@ -1073,7 +1239,8 @@ class Formatter {
         if (end == std::string::npos) value_error("Missing ']' in format string");
         const std::string key = name.substr(begin, end - begin);
         if (key.empty()) value_error("Empty attribute in format string");
-        const bool number = std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; }) && key.size() < 10;
+        const bool number =
+            std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; }) && key.size() < 10;
         value = get_item(value, number ? Value(static_cast<int64_t>(std::stol(key))) : Value::string(key));
         ++end;
       } else {
@@ -1094,7 +1261,8 @@ Value join_method(const Value& self, Arguments& arguments) {
   Text out;
   const auto items = iterate(*values[0]);
   for (size_t i = 0; i < items.size(); ++i) {
-    if (!items[i].is_string()) type_error(concat("sequence item ", i, ": expected str instance, ", type_name(items[i]), " found"));
+    if (!items[i].is_string())
+      type_error(concat("sequence item ", i, ": expected str instance, ", type_name(items[i]), " found"));
     if (i) out.append(self.text());
     out.append(items[i].text());
   }
@@ -1105,14 +1273,16 @@ Value encode_method(const Value& self, Arguments& arguments) {
   const auto values = bind("encode", arguments, {"=encoding", "=errors"});
   std::string name = values[0] ? lower(need_text(*values[0])).bytes() : "utf-8";
   name.erase(std::remove_if(name.begin(), name.end(), [](char c) { return c == '-' || c == '_'; }), name.end());
-  if (name != "utf8" && name != "ascii" && name != "latin1" && name != "iso88591") fail("LookupError", concat("unknown encoding: ", name));
+  if (name != "utf8" && name != "ascii" && name != "latin1" && name != "iso88591")
+    fail("LookupError", concat("unknown encoding: ", name));
   std::string out;
   for (size_t at = 0; at < self.bytes().size();) {
     const char32_t c = utf8::decode(self.bytes(), at);
     if (name == "utf8") {
       utf8::append(out, c);
     } else {
-      if (c >= (name == "ascii" ? 0x80u : 0x100u)) fail("UnicodeEncodeError", concat("'", name, "' codec can't encode a character"));
+      if (c >= (name == "ascii" ? 0x80u : 0x100u))
+        fail("UnicodeEncodeError", concat("'", name, "' codec can't encode a character"));
       out += static_cast<char>(c);
     }
   }
@@ -1126,7 +1296,8 @@ Value decode_method(const Value& self, Arguments& arguments) {
   for (size_t at = 0; at < self.bytes().size();) {
     const size_t begin = at;
     const char32_t c = utf8::decode(self.bytes(), at);
-    if (c >= 0xD800 && c < 0xE000) fail("UnicodeDecodeError", concat("'utf-8' codec can't decode byte in position ", begin));
+    if (c >= 0xD800 && c < 0xE000)
+      fail("UnicodeDecodeError", concat("'utf-8' codec can't decode byte in position ", begin));
   }
   return Value::string(self.text());
 }
@@ -1187,24 +1358,26 @@ Value zero_fill(const Value& self, Arguments& arguments) {
 Value swap_case(const Value& self, Arguments& arguments) {
   bind("swapcase", arguments, {});
   return text_value(self, map_text(self.text(), [&](std::string& out, size_t begin, size_t end, char32_t c) {
-    if (utf8::is_upper(c)) {
-      append_lower(out, self.bytes(), begin, end, c);
-    } else if (utf8::is_lower(c)) {
-      append_upper(out, c);
-    } else {
-      utf8::append(out, c);
-    }
-  }));
+                      if (utf8::is_upper(c)) {
+                        append_lower(out, self.bytes(), begin, end, c);
+                      } else if (utf8::is_lower(c)) {
+                        append_upper(out, c);
+                      } else {
+                        utf8::append(out, c);
+                      }
+                    }));
 }
 
 Value case_fold(const Value& self, Arguments& arguments) {
   bind("casefold", arguments, {});
   return text_value(self, map_text(self.text(), [](std::string& out, size_t, size_t, char32_t c) {
-    utf8proc_int32_t buffer[8];
-    int last = 0;
-    const auto size = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), buffer, 8, UTF8PROC_CASEFOLD, &last);
-    for (utf8proc_ssize_t i = 0; i < size && i < 8; ++i) utf8::append(out, static_cast<char32_t>(buffer[i]));
-  }));
+                      utf8proc_int32_t buffer[8];
+                      int last = 0;
+                      const auto size = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), buffer, 8,
+                                                                UTF8PROC_CASEFOLD, &last);
+                      for (utf8proc_ssize_t i = 0; i < size && i < 8; ++i)
+                        utf8::append(out, static_cast<char32_t>(buffer[i]));
+                    }));
 }
 
 struct NamedMethod {
@@ -1213,7 +1386,11 @@ struct NamedMethod {
 };
 
 constexpr NamedMethod kTextMethods[] = {
-    {"capitalize", [](const Value& s, Arguments& a) { bind("capitalize", a, {}); return text_value(s, capitalize(s.text())); }},
+    {"capitalize",
+     [](const Value& s, Arguments& a) {
+       bind("capitalize", a, {});
+       return text_value(s, capitalize(s.text()));
+     }},
     {"casefold", case_fold},
     {"center", [](const Value& s, Arguments& a) { return justify(s, a, '^'); }},
     {"count", count_method},
@@ -1233,21 +1410,33 @@ constexpr NamedMethod kTextMethods[] = {
        return text_value(s, Formatter(s.text(), mapped).run());
      }},
     {"index", [](const Value& s, Arguments& a) { return find_in(s, a, false, true); }},
-    {"isalnum", [](const Value& s, Arguments& a) { return all_of(s, a, [](char32_t c) { return c != '_' && utf8::is_word(c); }); }},
+    {"isalnum", [](const Value& s,
+                   Arguments& a) { return all_of(s, a, [](char32_t c) { return c != '_' && utf8::is_word(c); }); }},
     {"isalpha", [](const Value& s, Arguments& a) { return all_of(s, a, utf8::is_alpha); }},
-    {"isascii", [](const Value& s, Arguments& a) { return all_of(s, a, [](char32_t c) { return c < 0x80; }, true); }},
+    {"isascii",
+     [](const Value& s, Arguments& a) {
+       return all_of(
+           s, a, [](char32_t c) { return c < 0x80; }, true);
+     }},
     {"isdecimal", [](const Value& s, Arguments& a) { return all_of(s, a, is_decimal); }},
     {"isdigit", [](const Value& s, Arguments& a) { return all_of(s, a, is_digit); }},
     {"isidentifier", is_identifier},
     {"islower", [](const Value& s, Arguments& a) { return cased(s, a, false); }},
-    {"isnumeric", [](const Value& s, Arguments& a) { return all_of(s, a, [](char32_t c) { return utf8::is_word(c) && c != '_' && !utf8::is_alpha(c); }); }},
+    {"isnumeric",
+     [](const Value& s, Arguments& a) {
+       return all_of(s, a, [](char32_t c) { return utf8::is_word(c) && c != '_' && !utf8::is_alpha(c); });
+     }},
     {"isprintable", [](const Value& s, Arguments& a) { return all_of(s, a, utf8::is_printable, true); }},
     {"isspace", [](const Value& s, Arguments& a) { return all_of(s, a, utf8::is_space); }},
     {"istitle", is_title},
     {"isupper", [](const Value& s, Arguments& a) { return cased(s, a, true); }},
     {"join", join_method},
     {"ljust", [](const Value& s, Arguments& a) { return justify(s, a, '<'); }},
-    {"lower", [](const Value& s, Arguments& a) { bind("lower", a, {}); return text_value(s, lower(s.text())); }},
+    {"lower",
+     [](const Value& s, Arguments& a) {
+       bind("lower", a, {});
+       return text_value(s, lower(s.text()));
+     }},
     {"lstrip", [](const Value& s, Arguments& a) { return strip_method(s, a, true, false); }},
     {"partition", [](const Value& s, Arguments& a) { return partition_method(s, a, false); }},
     {"removeprefix", [](const Value& s, Arguments& a) { return remove_affix(s, a, true); }},
@@ -1274,13 +1463,18 @@ constexpr NamedMethod kTextMethods[] = {
     {"strip", [](const Value& s, Arguments& a) { return strip_method(s, a, true, true); }},
     {"swapcase", swap_case},
     {"title", title_method},
-    {"upper", [](const Value& s, Arguments& a) { bind("upper", a, {}); return text_value(s, upper(s.text())); }},
+    {"upper",
+     [](const Value& s, Arguments& a) {
+       bind("upper", a, {});
+       return text_value(s, upper(s.text()));
+     }},
     {"zfill", zero_fill},
 };
 
 Value count_items(const std::vector<Value>& items, Arguments& arguments) {
   const auto values = bind("count", arguments, {"value"});
-  return static_cast<int64_t>(std::count_if(items.begin(), items.end(), [&](const Value& item) { return item.same(*values[0]) || equal(item, *values[0]); }));
+  return static_cast<int64_t>(std::count_if(
+      items.begin(), items.end(), [&](const Value& item) { return item.same(*values[0]) || equal(item, *values[0]); }));
 }
 
 Value index_of(const Value& self, Arguments& arguments) {
@@ -1295,11 +1489,16 @@ Value index_of(const Value& self, Arguments& arguments) {
     const Value& item = items[static_cast<size_t>(i)];
     if (item.same(*values[0]) || equal(item, *values[0])) return i;
   }
-  value_error(self.is(Kind::tuple) ? "tuple.index(x): x not in tuple" : concat(repr(*values[0]).bytes(), " is not in list"));
+  value_error(self.is(Kind::tuple) ? "tuple.index(x): x not in tuple"
+                                   : concat(repr(*values[0]).bytes(), " is not in list"));
 }
 
 constexpr NamedMethod kListMethods[] = {
-    {"copy", [](const Value& s, Arguments& a) { bind("copy", a, {}); return Value::list(s.items()); }},
+    {"copy",
+     [](const Value& s, Arguments& a) {
+       bind("copy", a, {});
+       return Value::list(s.items());
+     }},
     {"count", [](const Value& s, Arguments& a) { return count_items(s.items(), a); }},
     {"index", index_of},
 };
@@ -1336,7 +1535,8 @@ constexpr NamedMethod kIntMethods[] = {
      [](const Value& s, Arguments& a) {
        bind("bit_count", a, {});
        int64_t count = 0;
-       for (BigInt rest = boost::multiprecision::abs(big(s)); rest != 0; rest >>= 1) count += static_cast<int64_t>(rest & 1);
+       for (BigInt rest = boost::multiprecision::abs(big(s)); rest != 0; rest >>= 1)
+         count += static_cast<int64_t>(rest & 1);
        return Value(count);
      }},
     {"bit_length",
@@ -1345,11 +1545,23 @@ constexpr NamedMethod kIntMethods[] = {
        const BigInt value = boost::multiprecision::abs(big(s));
        return value == 0 ? Value(0) : Value(static_cast<int64_t>(boost::multiprecision::msb(value)) + 1);
      }},
-    {"conjugate", [](const Value& s, Arguments& a) { bind("conjugate", a, {}); return Value::integer(big(s)); }},
+    {"conjugate",
+     [](const Value& s, Arguments& a) {
+       bind("conjugate", a, {});
+       return Value::integer(big(s));
+     }},
 };
 constexpr NamedMethod kRealMethods[] = {
-    {"conjugate", [](const Value& s, Arguments& a) { bind("conjugate", a, {}); return s; }},
-    {"is_integer", [](const Value& s, Arguments& a) { bind("is_integer", a, {}); return Value(std::isfinite(s.real()) && s.real() == std::floor(s.real())); }},
+    {"conjugate",
+     [](const Value& s, Arguments& a) {
+       bind("conjugate", a, {});
+       return s;
+     }},
+    {"is_integer",
+     [](const Value& s, Arguments& a) {
+       bind("is_integer", a, {});
+       return Value(std::isfinite(s.real()) && s.real() == std::floor(s.real()));
+     }},
 };
 constexpr NamedMethod kBytesMethods[] = {
     {"decode", decode_method},
@@ -1374,22 +1586,29 @@ template <size_t N>
 std::optional<Value> bound(const NamedMethod (&methods)[N], const Value& self, const std::string& name) {
   for (const NamedMethod& method : methods) {
     if (method.name != name) continue;
-    return make_function(name, [self, call = method.method](Interpreter&, Arguments& arguments) { return call(self, arguments); });
+    return make_function(
+        name, [self, call = method.method](Interpreter&, Arguments& arguments) { return call(self, arguments); });
   }
   return std::nullopt;
 }
 
 Value refuse(const Value& object, std::string_view name) {
-  return make_undefined(concat("access to attribute ", quote(name), " of ", quote(type_name(object)), " object is unsafe."), "SecurityError");
+  return make_undefined(
+      concat("access to attribute ", quote(name), " of ", quote(type_name(object)), " object is unsafe."),
+      "SecurityError");
 }
 
 }  // namespace
 
 std::optional<Value> attribute(const Value& object, const std::string& name) {
-  const auto refused = [&](const auto& names) { return std::find(std::begin(names), std::end(names), name) != std::end(names); };
+  const auto refused = [&](const auto& names) {
+    return std::find(std::begin(names), std::end(names), name) != std::end(names);
+  };
   switch (object.kind()) {
-    case Kind::string: return bound(kTextMethods, object, name);
-    case Kind::bytes: return bound(kBytesMethods, object, name);
+    case Kind::string:
+      return bound(kTextMethods, object, name);
+    case Kind::bytes:
+      return bound(kBytesMethods, object, name);
     case Kind::list:
       if (refused(kListChanges)) return refuse(object, name);
       return bound(kListMethods, object, name);
@@ -1400,7 +1619,9 @@ std::optional<Value> attribute(const Value& object, const std::string& name) {
     case Kind::dict:
       if (refused(kDictChanges)) return refuse(object, name);
       return bound(kDictMethods, object, name);
-    case Kind::boolean: case Kind::integer: case Kind::big:
+    case Kind::boolean:
+    case Kind::integer:
+    case Kind::big:
       if (name == "real" || name == "numerator") return Value::integer(big(object));
       if (name == "imag") return Value(0);
       if (name == "denominator") return Value(1);
@@ -1416,42 +1637,79 @@ std::optional<Value> attribute(const Value& object, const std::string& name) {
       if (name == "step") return Value(range.step);
       return std::nullopt;
     }
-    case Kind::names: case Kind::loop: case Kind::macro: case Kind::cycler: case Kind::type: return runtime_attribute(object, name);
-    default: return std::nullopt;
+    case Kind::names:
+    case Kind::loop:
+    case Kind::macro:
+    case Kind::cycler:
+    case Kind::type:
+      return runtime_attribute(object, name);
+    default:
+      return std::nullopt;
   }
 }
 
 bool has_internal(const Value& object, std::string_view name) {
   static constexpr std::string_view kAll[] = {
-      "__class__", "__delattr__", "__dir__", "__doc__", "__eq__", "__format__", "__ge__", "__getattribute__", "__getstate__", "__gt__", "__hash__", "__init__",
-      "__init_subclass__", "__le__", "__lt__", "__ne__", "__new__", "__reduce__", "__reduce_ex__", "__repr__", "__setattr__", "__sizeof__", "__str__", "__subclasshook__"};
-  static constexpr std::string_view kContainer[] = {"__contains__", "__getitem__", "__iter__", "__len__", "__add__", "__mul__", "__rmul__", "__mod__", "__rmod__",
-                                                    "__getnewargs__", "__reversed__", "__delitem__", "__setitem__", "__iadd__", "__imul__", "__or__", "__ior__",
-                                                    "__ror__", "__class_getitem__"};
+      "__class__",   "__delattr__", "__dir__",           "__doc__",         "__eq__",
+      "__format__",  "__ge__",      "__getattribute__",  "__getstate__",    "__gt__",
+      "__hash__",    "__init__",    "__init_subclass__", "__le__",          "__lt__",
+      "__ne__",      "__new__",     "__reduce__",        "__reduce_ex__",   "__repr__",
+      "__setattr__", "__sizeof__",  "__str__",           "__subclasshook__"};
+  static constexpr std::string_view kContainer[] = {
+      "__contains__", "__getitem__", "__iter__",       "__len__",      "__add__",          "__mul__",     "__rmul__",
+      "__mod__",      "__rmod__",    "__getnewargs__", "__reversed__", "__delitem__",      "__setitem__", "__iadd__",
+      "__imul__",     "__or__",      "__ior__",        "__ror__",      "__class_getitem__"};
   static constexpr std::string_view kNumber[] = {
-      "__abs__", "__add__", "__and__", "__bool__", "__ceil__", "__divmod__", "__float__", "__floor__", "__floordiv__", "__getnewargs__", "__index__", "__int__", "__invert__",
-      "__lshift__", "__mod__", "__mul__", "__neg__", "__or__", "__pos__", "__pow__", "__radd__", "__rand__", "__rdivmod__", "__rfloordiv__", "__rlshift__", "__rmod__",
-      "__rmul__", "__ror__", "__round__", "__rpow__", "__rrshift__", "__rshift__", "__rsub__", "__rtruediv__", "__rxor__", "__sub__", "__truediv__", "__trunc__", "__xor__"};
+      "__abs__",   "__add__",      "__and__",        "__bool__",    "__ceil__", "__divmod__",   "__float__",
+      "__floor__", "__floordiv__", "__getnewargs__", "__index__",   "__int__",  "__invert__",   "__lshift__",
+      "__mod__",   "__mul__",      "__neg__",        "__or__",      "__pos__",  "__pow__",      "__radd__",
+      "__rand__",  "__rdivmod__",  "__rfloordiv__",  "__rlshift__", "__rmod__", "__rmul__",     "__ror__",
+      "__round__", "__rpow__",     "__rrshift__",    "__rshift__",  "__rsub__", "__rtruediv__", "__rxor__",
+      "__sub__",   "__truediv__",  "__trunc__",      "__xor__"};
   static constexpr std::string_view kObject[] = {"__dict__", "__module__", "__weakref__", "__call__", "__iter__"};
-  static constexpr std::string_view kFunction[] = {"__call__", "__module__", "__name__", "__qualname__", "__self__", "__dict__", "__globals__", "__code__", "__closure__",
-                                                   "__defaults__", "__kwdefaults__", "__annotations__", "__get__", "__wrapped__", "__builtins__"};
-  static constexpr std::string_view kType[] = {"__mro__", "__bases__", "__base__", "__subclasses__", "__name__", "__qualname__", "__module__", "__dict__", "__call__"};
+  static constexpr std::string_view kFunction[] = {"__call__",    "__module__",   "__name__",       "__qualname__",
+                                                   "__self__",    "__dict__",     "__globals__",    "__code__",
+                                                   "__closure__", "__defaults__", "__kwdefaults__", "__annotations__",
+                                                   "__get__",     "__wrapped__",  "__builtins__"};
+  static constexpr std::string_view kType[] = {"__mro__",      "__bases__",  "__base__", "__subclasses__", "__name__",
+                                               "__qualname__", "__module__", "__dict__", "__call__"};
   static constexpr std::string_view kGenerator[] = {"__iter__", "__next__", "__name__", "__qualname__", "__del__"};
-  static constexpr std::string_view kUndefined[] = {"__module__", "__slots__", "__call__", "__iter__", "__len__", "__bool__", "__getitem__", "__getattr__", "__add__", "__radd__",
-                                                    "__sub__", "__rsub__", "__mul__", "__rmul__", "__div__", "__rdiv__", "__truediv__", "__rtruediv__", "__floordiv__",
-                                                    "__rfloordiv__", "__mod__", "__rmod__", "__pos__", "__neg__", "__int__", "__float__", "__complex__", "__pow__", "__rpow__",
-                                                    "__aiter__"};
-  const auto in = [&](const auto& names) { return std::find(std::begin(names), std::end(names), name) != std::end(names); };
+  static constexpr std::string_view kUndefined[] = {
+      "__module__",   "__slots__",     "__call__",    "__iter__", "__len__",     "__bool__",
+      "__getitem__",  "__getattr__",   "__add__",     "__radd__", "__sub__",     "__rsub__",
+      "__mul__",      "__rmul__",      "__div__",     "__rdiv__", "__truediv__", "__rtruediv__",
+      "__floordiv__", "__rfloordiv__", "__mod__",     "__rmod__", "__pos__",     "__neg__",
+      "__int__",      "__float__",     "__complex__", "__pow__",  "__rpow__",    "__aiter__"};
+  const auto in = [&](const auto& names) {
+    return std::find(std::begin(names), std::end(names), name) != std::end(names);
+  };
   if (in(kAll)) return true;
   switch (object.kind()) {
-    case Kind::string: case Kind::list: case Kind::tuple: case Kind::dict: case Kind::range: case Kind::bytes: case Kind::view: return in(kContainer);
-    case Kind::boolean: case Kind::integer: case Kind::big: case Kind::real: return in(kNumber);
-    case Kind::none: return name == "__bool__";
-    case Kind::undefined: return in(kUndefined);
-    case Kind::function: return in(kFunction);
-    case Kind::type: return in(kType);
-    case Kind::iterator: return in(kGenerator);
-    default: return in(kObject);
+    case Kind::string:
+    case Kind::list:
+    case Kind::tuple:
+    case Kind::dict:
+    case Kind::range:
+    case Kind::bytes:
+    case Kind::view:
+      return in(kContainer);
+    case Kind::boolean:
+    case Kind::integer:
+    case Kind::big:
+    case Kind::real:
+      return in(kNumber);
+    case Kind::none:
+      return name == "__bool__";
+    case Kind::undefined:
+      return in(kUndefined);
+    case Kind::function:
+      return in(kFunction);
+    case Kind::type:
+      return in(kType);
+    case Kind::iterator:
+      return in(kGenerator);
+    default:
+      return in(kObject);
   }
 }
 

@@ -14,9 +14,42 @@ struct Place {
 };
 
 enum class Token : uint8_t {
-  data, block_begin, block_end, variable_begin, variable_end, name, string, integer, real, end,
-  add, sub, div, floordiv, mul, mod, pow, tilde, lbracket, rbracket, lparen, rparen, lbrace, rbrace,
-  eq, ne, gt, ge, lt, le, assign, dot, colon, pipe, comma, semicolon
+  data,
+  block_begin,
+  block_end,
+  variable_begin,
+  variable_end,
+  name,
+  string,
+  integer,
+  real,
+  end,
+  add,
+  sub,
+  div,
+  floordiv,
+  mul,
+  mod,
+  pow,
+  tilde,
+  lbracket,
+  rbracket,
+  lparen,
+  rparen,
+  lbrace,
+  rbrace,
+  eq,
+  ne,
+  gt,
+  ge,
+  lt,
+  le,
+  assign,
+  dot,
+  colon,
+  pipe,
+  comma,
+  semicolon
 };
 
 struct Lexeme {
@@ -30,13 +63,46 @@ std::vector<Lexeme> tokenize(std::string_view source, const std::string& name);
 
 enum class NodeKind : uint8_t {
   // expressions
-  constant, name, tuple, list, dict, conditional, conjunction, disjunction, negation, comparison, concat, binary, minus, plus,
-  member, item, slice, call, filter, test,
+  constant,
+  name,
+  tuple,
+  list,
+  dict,
+  conditional,
+  conjunction,
+  disjunction,
+  negation,
+  comparison,
+  concat,
+  binary,
+  minus,
+  plus,
+  member,
+  item,
+  slice,
+  call,
+  filter,
+  test,
   // statements
-  data, output, loop, branch, macro, call_block, filter_block, set, set_block, with, autoescape, block, generation,
-  break_loop, continue_loop, needs_loader,
+  data,
+  output,
+  loop,
+  branch,
+  macro,
+  call_block,
+  filter_block,
+  set,
+  set_block,
+  with,
+  autoescape,
+  block,
+  generation,
+  break_loop,
+  continue_loop,
+  needs_loader,
   // targets
-  name_target, member_target
+  name_target,
+  member_target
 };
 
 struct Node;
@@ -58,7 +124,7 @@ struct Node {
   int id = 0;            // of the variable `text`
   std::vector<int> ids;  // of the parameters in `named`
   char op = 0;
-  bool flag = false;     // loop: recursive; test: negated; block: scoped; conditional: has an else; filter, test: unknown
+  bool flag = false;  // loop: recursive; test: negated; block: scoped; conditional: has an else; filter, test: unknown
   bool uses_loop = false, uses_caller = false, uses_varargs = false, uses_kwargs = false;
 };
 

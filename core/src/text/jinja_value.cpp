@@ -15,10 +15,16 @@ constexpr size_t kBytesPerUnit = 32;
 
 int depth_of(const Value& value) {
   switch (value.kind()) {
-    case Kind::list: case Kind::tuple: return value.as<ListObject>().depth;
-    case Kind::dict: return value.as<DictObject>().depth;
-    case Kind::iterator: case Kind::cycler: return limits::kTemplateDepth / 2;
-    default: return 0;
+    case Kind::list:
+    case Kind::tuple:
+      return value.as<ListObject>().depth;
+    case Kind::dict:
+      return value.as<DictObject>().depth;
+    case Kind::iterator:
+    case Kind::cycler:
+      return limits::kTemplateDepth / 2;
+    default:
+      return 0;
   }
 }
 
@@ -26,7 +32,8 @@ int depth_of(const Value& value) {
 int depth_around(const std::vector<Value>& items) {
   int depth = 0;
   for (const Value& item : items) depth = std::max(depth, depth_of(item));
-  if (depth >= limits::kTemplateDepth) limit_error(concat("a value nests deeper than ", limits::kTemplateDepth, " levels"));
+  if (depth >= limits::kTemplateDepth)
+    limit_error(concat("a value nests deeper than ", limits::kTemplateDepth, " levels"));
   return depth + 1;
 }
 
@@ -59,7 +66,8 @@ BudgetScope::~BudgetScope() { budget = outer_; }
 
 bool Text::user_at(size_t byte) const {
   if (runs_.empty()) return user_;
-  return std::upper_bound(runs_.begin(), runs_.end(), byte, [](size_t at, const Run& run) { return at < run.end; })->user;
+  return std::upper_bound(runs_.begin(), runs_.end(), byte, [](size_t at, const Run& run) { return at < run.end; })
+      ->user;
 }
 
 void Text::append(std::string_view bytes, bool user) {
@@ -84,7 +92,8 @@ void Text::append(std::string_view bytes, bool user) {
 void Text::append(const Text& text, size_t begin, size_t end) {
   const std::string_view bytes = text.bytes_;
   if (text.runs_.empty()) return append(bytes.substr(begin, end - begin), text.user_);
-  auto run = std::upper_bound(text.runs_.begin(), text.runs_.end(), begin, [](size_t at, const Run& r) { return at < r.end; });
+  auto run =
+      std::upper_bound(text.runs_.begin(), text.runs_.end(), begin, [](size_t at, const Run& r) { return at < r.end; });
   for (; begin < end; ++run) {
     const size_t stop = std::min(end, run->end);
     append(bytes.substr(begin, stop - begin), run->user);
@@ -141,7 +150,8 @@ bool Value::same(const Value& other) const {
   if (object_ || other.object_) {
     if (object_ == other.object_) return true;
     // CPython shares these.
-    return (is_string() && bytes() == other.bytes() && bytes().size() <= 1) || (kind_ == Kind::tuple && items().empty() && other.items().empty());
+    return (is_string() && bytes() == other.bytes() && bytes().size() <= 1) ||
+           (kind_ == Kind::tuple && items().empty() && other.items().empty());
   }
   if (kind_ == Kind::boolean) return boolean() == other.boolean();
   if (kind_ == Kind::integer) return small() == other.small() && small() >= -5 && small() <= 256;
@@ -150,7 +160,8 @@ bool Value::same(const Value& other) const {
 
 int64_t RangeObject::size() const {
   if (step > 0 ? start >= stop : start <= stop) return 0;
-  const uint64_t span = step > 0 ? static_cast<uint64_t>(stop) - static_cast<uint64_t>(start) : static_cast<uint64_t>(start) - static_cast<uint64_t>(stop);
+  const uint64_t span = step > 0 ? static_cast<uint64_t>(stop) - static_cast<uint64_t>(start)
+                                 : static_cast<uint64_t>(start) - static_cast<uint64_t>(stop);
   const uint64_t width = step > 0 ? static_cast<uint64_t>(step) : 0 - static_cast<uint64_t>(step);
   return static_cast<int64_t>(std::min<uint64_t>((span - 1) / width + 1, INT64_MAX));
 }
@@ -197,7 +208,8 @@ const Value* DictObject::find(std::string_view key) const {
 
 void DictObject::set(Value key, Value value) {
   const int inner = std::max(depth_of(key), depth_of(value));
-  if (inner >= limits::kTemplateDepth) limit_error(concat("a value nests deeper than ", limits::kTemplateDepth, " levels"));
+  if (inner >= limits::kTemplateDepth)
+    limit_error(concat("a value nests deeper than ", limits::kTemplateDepth, " levels"));
   depth = std::max(depth, inner + 1);
   if (const auto at = position(key)) {
     entries[*at].second = std::move(value);
@@ -234,7 +246,8 @@ Value undefined_member(const Value& object, const Value& name) {
     const std::string type = type_name(value);
     static constexpr std::pair<std::string_view, const char*> kModules[] = {
         {"Undefined", "jinja2.runtime."}, {"Macro", "jinja2.runtime."}, {"LoopContext", "jinja2.runtime."},
-        {"Namespace", "jinja2.utils."}, {"Cycler", "jinja2.utils."}, {"Joiner", "jinja2.utils."}, {"Markup", "markupsafe."}};
+        {"Namespace", "jinja2.utils."},   {"Cycler", "jinja2.utils."},  {"Joiner", "jinja2.utils."},
+        {"Markup", "markupsafe."}};
     for (const auto& [name, module] : kModules) {
       if (type == name) return concat(module, type, " object");
     }
@@ -252,13 +265,19 @@ Value make_function(std::string name, Native call) {
 }
 
 Value from_json(const Json& json, bool user, int depth) {
-  if (depth >= limits::kTemplateDepth) limit_error(concat("a value nests deeper than ", limits::kTemplateDepth, " levels"));
+  if (depth >= limits::kTemplateDepth)
+    limit_error(concat("a value nests deeper than ", limits::kTemplateDepth, " levels"));
   switch (json.type()) {
-    case Json::value_t::boolean: return json.get<bool>();
-    case Json::value_t::number_integer: return json.get<int64_t>();
-    case Json::value_t::number_unsigned: return Value::integer(BigInt(json.get<uint64_t>()));
-    case Json::value_t::number_float: return json.get<double>();
-    case Json::value_t::string: return Value::string(Text(json.get_ref<const std::string&>(), user));
+    case Json::value_t::boolean:
+      return json.get<bool>();
+    case Json::value_t::number_integer:
+      return json.get<int64_t>();
+    case Json::value_t::number_unsigned:
+      return Value::integer(BigInt(json.get<uint64_t>()));
+    case Json::value_t::number_float:
+      return json.get<double>();
+    case Json::value_t::string:
+      return Value::string(Text(json.get_ref<const std::string&>(), user));
     case Json::value_t::array: {
       std::vector<Value> items;
       items.reserve(json.size());
@@ -267,10 +286,12 @@ Value from_json(const Json& json, bool user, int depth) {
     }
     case Json::value_t::object: {
       auto dict = std::make_shared<DictObject>();
-      for (const auto& [key, value] : json.items()) dict->set(Value::string(Text(key, user)), from_json(value, user, depth + 1));
+      for (const auto& [key, value] : json.items())
+        dict->set(Value::string(Text(key, user)), from_json(value, user, depth + 1));
       return make_dict(std::move(dict));
     }
-    default: return {};
+    default:
+      return {};
   }
 }
 
@@ -278,29 +299,49 @@ Value from_json(const Json& json, bool user, int depth) {
 
 std::string type_name(const Value& value) {
   switch (value.kind()) {
-    case Kind::undefined: return "Undefined";
-    case Kind::none: return "NoneType";
-    case Kind::boolean: return "bool";
-    case Kind::integer: case Kind::big: return "int";
-    case Kind::real: return "float";
-    case Kind::string: return value.markup() ? "Markup" : "str";
-    case Kind::bytes: return "bytes";
-    case Kind::list: return "list";
-    case Kind::tuple: return value.as<ListObject>().group ? "_GroupTuple" : "tuple";
-    case Kind::dict: return "dict";
-    case Kind::range: return "range";
-    case Kind::names: return "Namespace";
+    case Kind::undefined:
+      return "Undefined";
+    case Kind::none:
+      return "NoneType";
+    case Kind::boolean:
+      return "bool";
+    case Kind::integer:
+    case Kind::big:
+      return "int";
+    case Kind::real:
+      return "float";
+    case Kind::string:
+      return value.markup() ? "Markup" : "str";
+    case Kind::bytes:
+      return "bytes";
+    case Kind::list:
+      return "list";
+    case Kind::tuple:
+      return value.as<ListObject>().group ? "_GroupTuple" : "tuple";
+    case Kind::dict:
+      return "dict";
+    case Kind::range:
+      return "range";
+    case Kind::names:
+      return "Namespace";
     case Kind::view: {
       static constexpr const char* kNames[] = {"dict_keys", "dict_values", "dict_items"};
       return kNames[value.as<ViewObject>().which];
     }
-    case Kind::iterator: return "generator";
-    case Kind::function: return "function";
-    case Kind::macro: return "Macro";
-    case Kind::loop: return "LoopContext";
-    case Kind::cycler: return "Cycler";
-    case Kind::joiner: return "Joiner";
-    case Kind::type: return "type";
+    case Kind::iterator:
+      return "generator";
+    case Kind::function:
+      return "function";
+    case Kind::macro:
+      return "Macro";
+    case Kind::loop:
+      return "LoopContext";
+    case Kind::cycler:
+      return "Cycler";
+    case Kind::joiner:
+      return "Joiner";
+    case Kind::type:
+      return "type";
   }
   return "object";
 }
@@ -312,29 +353,51 @@ void fail_undefined(const Value& value) {
 
 bool truthy(const Value& value) {
   switch (value.kind()) {
-    case Kind::undefined: case Kind::none: return false;
-    case Kind::boolean: return value.boolean();
-    case Kind::integer: return value.small() != 0;
-    case Kind::real: return value.real() != 0;
-    case Kind::string: case Kind::bytes: return !value.bytes().empty();
-    case Kind::list: case Kind::tuple: return !value.items().empty();
-    case Kind::dict: return !value.dict().entries.empty();
-    case Kind::range: return value.as<RangeObject>().size() > 0;
-    case Kind::view: return truthy(value.as<ViewObject>().dict);
-    default: return true;
+    case Kind::undefined:
+    case Kind::none:
+      return false;
+    case Kind::boolean:
+      return value.boolean();
+    case Kind::integer:
+      return value.small() != 0;
+    case Kind::real:
+      return value.real() != 0;
+    case Kind::string:
+    case Kind::bytes:
+      return !value.bytes().empty();
+    case Kind::list:
+    case Kind::tuple:
+      return !value.items().empty();
+    case Kind::dict:
+      return !value.dict().entries.empty();
+    case Kind::range:
+      return value.as<RangeObject>().size() > 0;
+    case Kind::view:
+      return truthy(value.as<ViewObject>().dict);
+    default:
+      return true;
   }
 }
 
 std::optional<size_t> length(const Value& value) {
   switch (value.kind()) {
-    case Kind::undefined: return 0;
-    case Kind::string: return utf8::count(value.bytes());
-    case Kind::bytes: return value.bytes().size();
-    case Kind::list: case Kind::tuple: return value.items().size();
-    case Kind::dict: return value.dict().entries.size();
-    case Kind::range: return static_cast<size_t>(value.as<RangeObject>().size());
-    case Kind::view: return value.as<ViewObject>().dict.dict().entries.size();
-    default: return std::nullopt;
+    case Kind::undefined:
+      return 0;
+    case Kind::string:
+      return utf8::count(value.bytes());
+    case Kind::bytes:
+      return value.bytes().size();
+    case Kind::list:
+    case Kind::tuple:
+      return value.items().size();
+    case Kind::dict:
+      return value.dict().entries.size();
+    case Kind::range:
+      return static_cast<size_t>(value.as<RangeObject>().size());
+    case Kind::view:
+      return value.as<ViewObject>().dict.dict().entries.size();
+    default:
+      return std::nullopt;
   }
 }
 
@@ -344,7 +407,9 @@ constexpr int kCompareDepth = 2 * limits::kTemplateDepth;
 std::vector<Value> view_items(const ViewObject& view) {
   std::vector<Value> items;
   for (const auto& [key, value] : view.dict.dict().entries) {
-    items.push_back(view.which == ViewObject::keys ? key : view.which == ViewObject::values ? value : Value::tuple({key, value}));
+    items.push_back(view.which == ViewObject::keys     ? key
+                    : view.which == ViewObject::values ? value
+                                                       : Value::tuple({key, value}));
   }
   return items;
 }
@@ -356,12 +421,18 @@ bool equal(const Value& a, const Value& b, int depth) {
   if (a.is_number() && b.is_number()) return compare_numbers(a, b) == 0;
   if (a.kind() != b.kind()) return false;
   switch (a.kind()) {
-    case Kind::undefined: case Kind::none: return true;
-    case Kind::string: case Kind::bytes: charge_bytes(std::min(a.bytes().size(), b.bytes().size())); return a.bytes() == b.bytes();
-    case Kind::list: case Kind::tuple:
-      return a.object() == b.object() || std::equal(a.items().begin(), a.items().end(), b.items().begin(), b.items().end(), [&](const Value& x, const Value& y) {
-               return x.same(y) || equal(x, y, depth + 1);
-             });
+    case Kind::undefined:
+    case Kind::none:
+      return true;
+    case Kind::string:
+    case Kind::bytes:
+      charge_bytes(std::min(a.bytes().size(), b.bytes().size()));
+      return a.bytes() == b.bytes();
+    case Kind::list:
+    case Kind::tuple:
+      return a.object() == b.object() ||
+             std::equal(a.items().begin(), a.items().end(), b.items().begin(), b.items().end(),
+                        [&](const Value& x, const Value& y) { return x.same(y) || equal(x, y, depth + 1); });
     case Kind::dict: {
       if (a.object() == b.object()) return true;
       const auto &x = a.dict(), &y = b.dict();
@@ -376,7 +447,8 @@ bool equal(const Value& a, const Value& b, int depth) {
       const int64_t size = x.size();
       return size == y.size() && (size == 0 || (x.start == y.start && (size == 1 || x.step == y.step)));
     }
-    default: return a.object() == b.object();
+    default:
+      return a.object() == b.object();
   }
 }
 
@@ -404,10 +476,12 @@ std::optional<int> order(const Value& a, const Value& b, const char* op, int dep
 
 bool contains(const Value& item, const Value& container) {
   const auto any = [&](const std::vector<Value>& items) {
-    return std::any_of(items.begin(), items.end(), [&](const Value& other) { return other.same(item) || equal(other, item); });
+    return std::any_of(items.begin(), items.end(),
+                       [&](const Value& other) { return other.same(item) || equal(other, item); });
   };
   switch (container.kind()) {
-    case Kind::undefined: return false;
+    case Kind::undefined:
+      return false;
     case Kind::string:
       if (!item.is_string()) {
         if (item.is_undefined()) type_error("'in <string>' requires string as left operand, not Undefined");
@@ -415,52 +489,74 @@ bool contains(const Value& item, const Value& container) {
       }
       charge_bytes(container.bytes().size());
       return container.bytes().find(item.bytes()) != std::string::npos;
-    case Kind::list: case Kind::tuple: return any(container.items());
-    case Kind::dict: return container.dict().find(item) != nullptr;
+    case Kind::list:
+    case Kind::tuple:
+      return any(container.items());
+    case Kind::dict:
+      return container.dict().find(item) != nullptr;
     case Kind::view:
-      if (container.as<ViewObject>().which == ViewObject::keys) return container.as<ViewObject>().dict.dict().find(item) != nullptr;
+      if (container.as<ViewObject>().which == ViewObject::keys)
+        return container.as<ViewObject>().dict.dict().find(item) != nullptr;
       return any(view_items(container.as<ViewObject>()));
     case Kind::range: {
       if (!item.is_number()) return false;
       const auto& range = container.as<RangeObject>();
       if (item.is(Kind::real) && item.real() != std::floor(item.real())) return false;
       const BigInt value = item.is(Kind::real) ? big(floor_to_int(item.real())) : big(item);
-      if (range.step > 0 ? value < range.start || value >= range.stop : value > range.start || value <= range.stop) return false;
+      if (range.step > 0 ? value < range.start || value >= range.stop : value > range.start || value <= range.stop)
+        return false;
       return (value - range.start) % range.step == 0;
     }
-    case Kind::iterator: return any(iterate(container));
-    default: type_error(concat("argument of type '", type_name(container), "' is not iterable"));
+    case Kind::iterator:
+      return any(iterate(container));
+    default:
+      type_error(concat("argument of type '", type_name(container), "' is not iterable"));
   }
 }
 
 size_t hash(const Value& value) {
   charge(1);
   switch (value.kind()) {
-    case Kind::none: return 1;
-    case Kind::boolean: case Kind::integer: return std::hash<int64_t>()(value.small());
-    case Kind::big: return std::hash<double>()(to_real(value));
+    case Kind::none:
+      return 1;
+    case Kind::boolean:
+    case Kind::integer:
+      return std::hash<int64_t>()(value.small());
+    case Kind::big:
+      return std::hash<double>()(to_real(value));
     case Kind::real: {
       const double real = value.real();
       if (real == std::floor(real) && std::abs(real) < 9e18) return std::hash<int64_t>()(static_cast<int64_t>(real));
       return std::hash<double>()(real);
     }
-    case Kind::string: case Kind::bytes: charge_bytes(value.bytes().size()); return std::hash<std::string>()(value.bytes());
+    case Kind::string:
+    case Kind::bytes:
+      charge_bytes(value.bytes().size());
+      return std::hash<std::string>()(value.bytes());
     case Kind::tuple: {
       size_t code = 7;
       for (const Value& item : value.items()) code = code * 1000003 + hash(item);
       return code;
     }
-    case Kind::list: case Kind::dict: type_error(concat("unhashable type: '", type_name(value), "'"));
-    case Kind::undefined: return 2;
-    default: return std::hash<const void*>()(value.object().get());
+    case Kind::list:
+    case Kind::dict:
+      type_error(concat("unhashable type: '", type_name(value), "'"));
+    case Kind::undefined:
+      return 2;
+    default:
+      return std::hash<const void*>()(value.object().get());
   }
 }
 
 std::vector<Value> iterate(const Value& value) {
   std::vector<Value> items;
   switch (value.kind()) {
-    case Kind::undefined: return items;
-    case Kind::list: case Kind::tuple: items = value.items(); break;
+    case Kind::undefined:
+      return items;
+    case Kind::list:
+    case Kind::tuple:
+      items = value.items();
+      break;
     case Kind::string: {
       const Text& text = value.text();
       const bool markup = value.markup();
@@ -478,7 +574,9 @@ std::vector<Value> iterate(const Value& value) {
     case Kind::dict:
       for (const auto& [key, unused] : value.dict().entries) items.push_back(key);
       break;
-    case Kind::view: items = view_items(value.as<ViewObject>()); break;
+    case Kind::view:
+      items = view_items(value.as<ViewObject>());
+      break;
     case Kind::range: {
       const auto& range = value.as<RangeObject>();
       const int64_t size = range.size();
@@ -492,7 +590,8 @@ std::vector<Value> iterate(const Value& value) {
       iterator.next = iterator.items.size();
       break;
     }
-    default: type_error(concat("'", type_name(value), "' object is not iterable"));
+    default:
+      type_error(concat("'", type_name(value), "' object is not iterable"));
   }
   charge(items.size());
   return items;
@@ -529,7 +628,11 @@ void append_quoted(Text& out, const Text& text) {
     } else if (c == '\t') {
       escape = "\\t";
     } else if (!utf8::is_printable(c)) {
-      std::snprintf(buffer, sizeof buffer, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", static_cast<unsigned>(c));
+      std::snprintf(buffer, sizeof buffer,
+                    c < 0x100     ? "\\x%02x"
+                    : c < 0x10000 ? "\\u%04x"
+                                  : "\\U%08x",
+                    static_cast<unsigned>(c));
       escape = buffer;
     }
     if (escape) {
@@ -542,7 +645,8 @@ void append_quoted(Text& out, const Text& text) {
 }
 
 void append_bytes_repr(Text& out, std::string_view bytes) {
-  const char quote = bytes.find('\'') != std::string_view::npos && bytes.find('"') == std::string_view::npos ? '"' : '\'';
+  const char quote =
+      bytes.find('\'') != std::string_view::npos && bytes.find('"') == std::string_view::npos ? '"' : '\'';
   std::string text = {'b', quote};
   for (const char c : bytes) {
     char buffer[8];
@@ -586,21 +690,31 @@ void append_repr(Text& out, const Value& value, int depth) {
     out.append("}");
   };
   switch (value.kind()) {
-    case Kind::undefined: return out.append("Undefined");
-    case Kind::none: return out.append("None");
-    case Kind::boolean: return out.append(value.boolean() ? "True" : "False");
-    case Kind::integer: case Kind::big: return out.append(int_text(value));
-    case Kind::real: return out.append(python_float(value.real()));
+    case Kind::undefined:
+      return out.append("Undefined");
+    case Kind::none:
+      return out.append("None");
+    case Kind::boolean:
+      return out.append(value.boolean() ? "True" : "False");
+    case Kind::integer:
+    case Kind::big:
+      return out.append(int_text(value));
+    case Kind::real:
+      return out.append(python_float(value.real()));
     case Kind::string:
       charge_bytes(value.bytes().size());
       if (value.markup()) out.append("Markup(");
       append_quoted(out, value.text());
       if (value.markup()) out.append(")");
       return;
-    case Kind::bytes: return append_bytes_repr(out, value.bytes());
-    case Kind::list: return sequence(value.items(), "[", "]");
-    case Kind::tuple: return sequence(value.items(), "(", value.items().size() == 1 ? ",)" : ")");
-    case Kind::dict: return dict(value.dict());
+    case Kind::bytes:
+      return append_bytes_repr(out, value.bytes());
+    case Kind::list:
+      return sequence(value.items(), "[", "]");
+    case Kind::tuple:
+      return sequence(value.items(), "(", value.items().size() == 1 ? ",)" : ")");
+    case Kind::dict:
+      return dict(value.dict());
     case Kind::names:
       out.append("<Namespace ");
       dict(value.as<NamesObject>().attributes);
@@ -615,9 +729,12 @@ void append_repr(Text& out, const Value& value, int depth) {
       out.append(type_name(value) + "(");
       sequence(view_items(value.as<ViewObject>()), "[", "]");
       return out.append(")");
-    case Kind::type: return out.append(concat("<class '", value.as<FunctionObject>().name, "'>"));
-    case Kind::function: return out.append(concat("<function ", value.as<FunctionObject>().name, ">"));
-    default: return out.append(concat("<", type_name(value), " object>"));
+    case Kind::type:
+      return out.append(concat("<class '", value.as<FunctionObject>().name, "'>"));
+    case Kind::function:
+      return out.append(concat("<function ", value.as<FunctionObject>().name, ">"));
+    default:
+      return out.append(concat("<", type_name(value), " object>"));
   }
 }
 
@@ -644,17 +761,33 @@ void append_json_string(Text& out, const Text& text, bool ensure_ascii) {
     char buffer[16];
     const char* escape = nullptr;
     switch (c) {
-      case '"': escape = "\\\""; break;
-      case '\\': escape = "\\\\"; break;
-      case '\n': escape = "\\n"; break;
-      case '\r': escape = "\\r"; break;
-      case '\t': escape = "\\t"; break;
-      case '\b': escape = "\\b"; break;
-      case '\f': escape = "\\f"; break;
+      case '"':
+        escape = "\\\"";
+        break;
+      case '\\':
+        escape = "\\\\";
+        break;
+      case '\n':
+        escape = "\\n";
+        break;
+      case '\r':
+        escape = "\\r";
+        break;
+      case '\t':
+        escape = "\\t";
+        break;
+      case '\b':
+        escape = "\\b";
+        break;
+      case '\f':
+        escape = "\\f";
+        break;
       default:
         if (c < 0x20 || (ensure_ascii && c > 0x7E)) {
           if (c > 0xFFFF) {
-            std::snprintf(buffer, sizeof buffer, "\\u%04x\\u%04x", static_cast<unsigned>(0xD800 + ((c - 0x10000) >> 10)), static_cast<unsigned>(0xDC00 + ((c - 0x10000) & 0x3FF)));
+            std::snprintf(buffer, sizeof buffer, "\\u%04x\\u%04x",
+                          static_cast<unsigned>(0xD800 + ((c - 0x10000) >> 10)),
+                          static_cast<unsigned>(0xDC00 + ((c - 0x10000) & 0x3FF)));
           } else {
             std::snprintf(buffer, sizeof buffer, "\\u%04x", static_cast<unsigned>(c));
           }
@@ -686,12 +819,20 @@ void append_json(Text& out, const Value& value, const DumpOptions& options, int 
     for (int i = 0; i < level; ++i) out.append(*options.indent);
   };
   switch (value.kind()) {
-    case Kind::none: return out.append("null");
-    case Kind::boolean: return out.append(value.boolean() ? "true" : "false");
-    case Kind::integer: case Kind::big: return out.append(int_text(value));
-    case Kind::real: return out.append(json_real(value.real()));
-    case Kind::string: charge_bytes(value.bytes().size()); return append_json_string(out, value.text(), options.ensure_ascii);
-    case Kind::list: case Kind::tuple: {
+    case Kind::none:
+      return out.append("null");
+    case Kind::boolean:
+      return out.append(value.boolean() ? "true" : "false");
+    case Kind::integer:
+    case Kind::big:
+      return out.append(int_text(value));
+    case Kind::real:
+      return out.append(json_real(value.real()));
+    case Kind::string:
+      charge_bytes(value.bytes().size());
+      return append_json_string(out, value.text(), options.ensure_ascii);
+    case Kind::list:
+    case Kind::tuple: {
       const auto& items = value.items();
       if (items.empty()) return out.append("[]");
       out.append("[");
@@ -707,7 +848,8 @@ void append_json(Text& out, const Value& value, const DumpOptions& options, int 
       auto entries = value.dict().entries;
       if (entries.empty()) return out.append("{}");
       if (options.sort_keys) {
-        std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return order(a.first, b.first, "<") < 0; });
+        std::stable_sort(entries.begin(), entries.end(),
+                         [](const auto& a, const auto& b) { return order(a.first, b.first, "<") < 0; });
       }
       out.append("{");
       bool first = true;
@@ -717,12 +859,24 @@ void append_json(Text& out, const Value& value, const DumpOptions& options, int 
         line(depth + 1);
         Text name;
         switch (key.kind()) {
-          case Kind::string: name = key.text(); break;
-          case Kind::none: name.append("null"); break;
-          case Kind::boolean: name.append(key.boolean() ? "true" : "false"); break;
-          case Kind::integer: case Kind::big: name.append(int_text(key)); break;
-          case Kind::real: name.append(json_real(key.real())); break;
-          default: type_error(concat("keys must be str, int, float, bool or None, not ", type_name(key)));
+          case Kind::string:
+            name = key.text();
+            break;
+          case Kind::none:
+            name.append("null");
+            break;
+          case Kind::boolean:
+            name.append(key.boolean() ? "true" : "false");
+            break;
+          case Kind::integer:
+          case Kind::big:
+            name.append(int_text(key));
+            break;
+          case Kind::real:
+            name.append(json_real(key.real()));
+            break;
+          default:
+            type_error(concat("keys must be str, int, float, bool or None, not ", type_name(key)));
         }
         append_json_string(out, name, options.ensure_ascii);
         out.append(options.key_separator);
@@ -731,7 +885,8 @@ void append_json(Text& out, const Value& value, const DumpOptions& options, int 
       line(depth);
       return out.append("}");
     }
-    default: type_error(concat("Object of type ", type_name(value), " is not JSON serializable"));
+    default:
+      type_error(concat("Object of type ", type_name(value), " is not JSON serializable"));
   }
 }
 
@@ -743,10 +898,12 @@ Text dumps(const Value& value, const DumpOptions& options) {
   return out;
 }
 
-std::vector<std::optional<Value>> bind(const char* function, Arguments& arguments, std::initializer_list<const char*> names) {
+std::vector<std::optional<Value>> bind(const char* function, Arguments& arguments,
+                                       std::initializer_list<const char*> names) {
   std::vector<std::optional<Value>> values(names.size());
   if (arguments.positional.size() > names.size()) {
-    type_error(concat(function, "() takes ", names.size(), " positional arguments but ", arguments.positional.size(), " were given"));
+    type_error(concat(function, "() takes ", names.size(), " positional arguments but ", arguments.positional.size(),
+                      " were given"));
   }
   std::move(arguments.positional.begin(), arguments.positional.end(), values.begin());
   const auto plain = [](const char* name) { return std::string_view(*name == '=' ? name + 1 : name); };

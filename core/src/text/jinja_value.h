@@ -78,8 +78,27 @@ class Text {
 };
 
 enum class Kind : uint8_t {
-  undefined, none, boolean, integer, big, real, string, bytes, list, tuple, dict, range, names, view, iterator, function,
-  macro, loop, cycler, joiner, type
+  undefined,
+  none,
+  boolean,
+  integer,
+  big,
+  real,
+  string,
+  bytes,
+  list,
+  tuple,
+  dict,
+  range,
+  names,
+  view,
+  iterator,
+  function,
+  macro,
+  loop,
+  cycler,
+  joiner,
+  type
 };
 
 struct Object {
@@ -172,7 +191,7 @@ struct DictObject : Object {
   std::vector<std::pair<Value, Value>> entries;
   int depth = 1;
 
-  const Value* find(const Value& key) const;       // throws TypeError for what cannot be hashed
+  const Value* find(const Value& key) const;  // throws TypeError for what cannot be hashed
   const Value* find(std::string_view key) const;
   void set(Value key, Value value);
   void erase(const Value& key);
@@ -218,7 +237,7 @@ Value undefined_member(const Value& object, const Value& name);
 Value make_function(std::string name, Native call);
 Value from_json(const Json& json, bool user, int depth = 0);
 
-std::string type_name(const Value& value);        // "str", "NoneType", …
+std::string type_name(const Value& value);  // "str", "NoneType", …
 [[noreturn]] void fail_undefined(const Value& value);
 
 bool truthy(const Value& value);
@@ -281,8 +300,9 @@ Text escape_html(const Text& text);
 Value printf_format(const Value& format, const Value& arguments);
 /// The method or attribute of a string, number, list, tuple, dict, …; nullopt where Python would raise AttributeError.
 std::optional<Value> attribute(const Value& object, const std::string& name);
-std::optional<Value> runtime_attribute(const Value& object, const std::string& name);  // of loops, namespaces, macros, …
-bool has_internal(const Value& object, std::string_view name);  // a __name__ that this object has in Python
+std::optional<Value> runtime_attribute(const Value& object,
+                                       const std::string& name);  // of loops, namespaces, macros, …
+bool has_internal(const Value& object, std::string_view name);    // a __name__ that this object has in Python
 /// Subscripts and attributes as the sandbox gives them: what is missing or refused is an undefined value.
 Value get_attribute(const Value& object, const std::string& name);
 Value get_item(const Value& object, const Value& key);
@@ -290,7 +310,8 @@ Text format_value(const Value& value, const Text& specification);
 
 /// Puts arguments into the places of a Python signature. `names` holds required ones first; a leading '=' marks one
 /// with a default, which stays empty here.
-std::vector<std::optional<Value>> bind(const char* function, Arguments& arguments, std::initializer_list<const char*> names);
+std::vector<std::optional<Value>> bind(const char* function, Arguments& arguments,
+                                       std::initializer_list<const char*> names);
 int64_t to_index(const Value& value, const char* what = "an integer is required");
 
 }  // namespace backplane::jinja

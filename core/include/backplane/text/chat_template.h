@@ -17,7 +17,8 @@ struct ChatTemplateOptions {
   bool add_generation_prompt = false;
   /// Cuts the text behind the last message, so that the model goes on with it.
   bool continue_final_message = false;
-  /// The name of one of the templates, or the source of a template of the caller's own. Empty: chosen as the reference does.
+  /// The name of one of the templates, or the source of a template of the caller's own. Empty: chosen as the reference
+  /// does.
   std::string chat_template;
   /// Further variables; they win over special tokens of the same name.
   Json variables = Json::object();
@@ -33,8 +34,9 @@ using RenderedChat = JinjaOutput;
 class ChatTemplate {
  public:
   ChatTemplate() = default;
-  /// `templates` is what tokenizer_config.json holds under `chat_template`: a text, a list of {name, template}, an object
-  /// of texts, or null. Templates are parsed when they are first needed, as the reference does. Throws `bad_template`.
+  /// `templates` is what tokenizer_config.json holds under `chat_template`: a text, a list of {name, template}, an
+  /// object of texts, or null. Templates are parsed when they are first needed, as the reference does. Throws
+  /// `bad_template`.
   explicit ChatTemplate(const Json& templates);
 
   /// Reads `chat_template.jinja` and `additional_chat_templates/*.jinja` of a tokenizer's folder, which win over
