@@ -1,0 +1,15 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+// The verbs of the command line that need tensors. Each adds its options to `app` and runs in the callback.
+namespace backplane::cli {
+
+void add_embed(CLI::App& app);
+void add_run(CLI::App& app);
+void add_chat(CLI::App& app);
+void add_bench(CLI::App& bench);
+void add_doctor(CLI::App& app);
+
+}  // namespace backplane::cli
