@@ -290,9 +290,38 @@ struct LlamaForTokenClassification : LlamaPreTrainedModel {
   }
 };
 
+// llama.cpp stores the rows of q and k in the order of interleaved rotary positions.
+static GgufMapping gguf_mapping() {
+  return {.architecture = "llama",
+          .model_type = "llama",
+          .keys = {{"context_length", "max_position_embeddings"},
+                   {"block_count", "num_hidden_layers"},
+                   {"feed_forward_length", "intermediate_size"},
+                   {"embedding_length", "hidden_size"},
+                   {"rope.dimension_count", "head_dim"},
+                   {"rope.freq_base", "rope_theta"},
+                   {"attention.head_count", "num_attention_heads"},
+                   {"attention.head_count_kv", "num_key_value_heads"},
+                   {"attention.layer_norm_rms_epsilon", "rms_norm_eps"},
+                   {"vocab_size", "vocab_size"}},
+          .tensors = {{"token_embd", "model.embed_tokens"},
+                      {"blk.{n}.attn_norm", "model.layers.{n}.input_layernorm"},
+                      {"blk.{n}.attn_q", "model.layers.{n}.self_attn.q_proj", GgufTransform::unpermute_heads},
+                      {"blk.{n}.attn_k", "model.layers.{n}.self_attn.k_proj", GgufTransform::unpermute_kv_heads},
+                      {"blk.{n}.attn_v", "model.layers.{n}.self_attn.v_proj"},
+                      {"blk.{n}.attn_output", "model.layers.{n}.self_attn.o_proj"},
+                      {"blk.{n}.ffn_norm", "model.layers.{n}.post_attention_layernorm"},
+                      {"blk.{n}.ffn_gate", "model.layers.{n}.mlp.gate_proj"},
+                      {"blk.{n}.ffn_up", "model.layers.{n}.mlp.up_proj"},
+                      {"blk.{n}.ffn_down", "model.layers.{n}.mlp.down_proj"},
+                      {"output_norm", "model.norm"},
+                      {"output", "lm_head"}}};
+}
+
 BACKPLANE_PLUGIN(llama, plugin) {
   plugin.config<LlamaConfig>();
   plugin.tokenizer("LlamaTokenizer", "LlamaTokenizerFast");
+  plugin.gguf(gguf_mapping());
   plugin.model<LlamaModel>(Auto::Model);
   plugin.model<LlamaForCausalLM>(Auto::ForCausalLM);
   plugin.model<LlamaForSequenceClassification>(Auto::ForSequenceClassification);

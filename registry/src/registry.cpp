@@ -69,6 +69,10 @@ void Registry::add(Registration registration, bool exist_ok) {
     }
     slot = std::move(entry);
   }
+  for (auto& entry : registration.ggufs) {
+    std::string architecture(entry.mapping.architecture);
+    ggufs_.insert_or_assign(std::move(architecture), std::move(entry));
+  }
 }
 
 void Registry::remove(std::string_view provider_id) {
@@ -77,6 +81,7 @@ void Registry::remove(std::string_view provider_id) {
   std::erase_if(configs_, [&](const auto& item) { return of_provider(item.second); });
   std::erase_if(models_, [&](const auto& item) { return of_provider(item.second.front()); });
   std::erase_if(preprocessors_, [&](const auto& item) { return of_provider(item.second); });
+  std::erase_if(ggufs_, [&](const auto& item) { return of_provider(item.second); });
   std::erase_if(type_order_, [&](const auto& type) { return !configs_.contains(type); });
 }
 
@@ -105,6 +110,12 @@ std::optional<PreprocessorEntry> Registry::preprocessor(std::string_view auto_cl
   std::shared_lock lock(mutex_);
   const auto found = preprocessors_.find(std::pair(auto_class, model_type));
   return found == preprocessors_.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::optional<GgufEntry> Registry::gguf(std::string_view architecture) const {
+  std::shared_lock lock(mutex_);
+  const auto found = ggufs_.find(architecture);
+  return found == ggufs_.end() ? std::nullopt : std::optional(found->second);
 }
 
 std::vector<std::string> Registry::model_types() const {

@@ -40,6 +40,9 @@ class PluginRegistrar {
     registration_.preprocessors.push_back({std::string(auto_class.name), model_type_, std::move(slow), std::move(fast), provider_});
   }
 
+  /// How GGUF files of an architecture become models of this plugin.
+  void gguf(GgufMapping mapping) { registration_.ggufs.push_back({std::move(mapping), provider_}); }
+
   const Registration& registration() const { return registration_; }
 
  private:

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backplane/formats/gguf_mapping.h"
 #include "backplane/registry/auto_class.h"
 
 namespace backplane {
@@ -55,11 +56,18 @@ struct PreprocessorEntry {
   ProviderPtr provider;
 };
 
+/// How files of a GGUF architecture become a model of the plugin.
+struct GgufEntry {
+  GgufMapping mapping;
+  ProviderPtr provider;
+};
+
 /// What one plugin provides, in the order in which it registered.
 struct Registration {
   std::vector<ConfigEntry> configs;
   std::vector<ModelEntry> models;
   std::vector<PreprocessorEntry> preprocessors;
+  std::vector<GgufEntry> ggufs;
 };
 
 /// The one central table: auto class x model_type -> class, and who provides it. Thread-safe. Knows no loader: the host
@@ -83,6 +91,9 @@ class Registry {
   std::vector<ModelEntry> models(std::string_view auto_class, std::string_view model_type) const;
   std::optional<PreprocessorEntry> preprocessor(std::string_view auto_class, std::string_view model_type) const;
 
+  /// By general.architecture.
+  std::optional<GgufEntry> gguf(std::string_view architecture) const;
+
   /// In order of registration.
   std::vector<std::string> model_types() const;
   std::vector<std::string> auto_classes() const;
@@ -104,6 +115,7 @@ class Registry {
   std::map<std::string, ConfigEntry, std::less<>> configs_;
   std::map<Key, std::vector<ModelEntry>, KeyLess> models_;
   std::map<Key, PreprocessorEntry, KeyLess> preprocessors_;
+  std::map<std::string, GgufEntry, std::less<>> ggufs_;
 };
 
 }  // namespace backplane
