@@ -30,7 +30,8 @@ Digest::Digest(Digest&&) noexcept = default;
 Digest& Digest::operator=(Digest&&) noexcept = default;
 
 void Digest::update(std::string_view bytes) {
-  if (EVP_DigestUpdate(context_->evp, bytes.data(), bytes.size()) != 1) throw Error(ErrorCode::internal, "openssl refused to hash");
+  if (EVP_DigestUpdate(context_->evp, bytes.data(), bytes.size()) != 1)
+    throw Error(ErrorCode::internal, "openssl refused to hash");
 }
 
 std::string Digest::hex() {

@@ -37,7 +37,8 @@ std::string printable(const std::string& name) {
 }
 
 std::string line(const std::string& name, uint64_t done, uint64_t total, double rate, size_t width) {
-  std::string right = total ? concat(" ", format_bytes(double(done)), "/", format_bytes(double(total))) : concat(" ", format_bytes(double(done)));
+  std::string right = total ? concat(" ", format_bytes(double(done)), "/", format_bytes(double(total)))
+                            : concat(" ", format_bytes(double(done)));
   if (rate > 0) right += concat(" ", format_bytes(rate), "/s");
   if (rate > 0 && total > done) right += concat(" ", format_seconds(double(total - done) / rate), " left");
   std::string left = name;
@@ -87,7 +88,9 @@ ProgressBars::~ProgressBars() {
   if (drawn_lines_ > 0) draw(true);
 }
 
-double ProgressBars::seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count(); }
+double ProgressBars::seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+}
 
 void ProgressBars::expect(size_t count) {
   std::lock_guard lock(mutex_);
@@ -126,7 +129,8 @@ std::vector<std::string> ProgressBars::lines(size_t width, double seconds) const
     finished += !bar.active;
     if (!bar.active || result.size() >= kMaxActive) continue;
     const double elapsed = seconds - bar.begin;
-    result.push_back(line(printable(bar.name), bar.done, bar.total, elapsed > 0 ? double(bar.fetched) / elapsed : 0, width));
+    result.push_back(
+        line(printable(bar.name), bar.done, bar.total, elapsed > 0 ? double(bar.fetched) / elapsed : 0, width));
   }
   const size_t count = std::max(expected_, bars_.size());
   result.push_back(line(printable(concat(finished, "/", count, count == 1 ? " file" : " files")), done, total,

@@ -27,7 +27,8 @@ TEST_CASE("a bar shows share, rate and time left, and the sum stands below") {
   REQUIRE(lines.size() == 3);
   // 100 bytes in 10 s; what was there before the start is no speed
   CHECK(lines[0].find("model.safetensors") == 0);
-  CHECK(lines[0].find(" 60% [########################................] 600 B/1.0 kB 10 B/s 0:40 left") != std::string::npos);
+  CHECK(lines[0].find(" 60% [########################................] 600 B/1.0 kB 10 B/s 0:40 left") !=
+        std::string::npos);
   CHECK(lines[1].find("a?[2Jb") == 0);
   CHECK(lines[2].find("0/3 files") == 0);
   CHECK(lines[2].find("800 B/1.2 kB 30 B/s 0:13 left") != std::string::npos);

@@ -9,8 +9,8 @@
 
 namespace backplane {
 
-/// Bars for transfers that run side by side: one line for each that is under way and one for all of them, with share, size,
-/// rate and time left. Draws at most ten times a second, and nothing at all where the stream is no terminal or
+/// Bars for transfers that run side by side: one line for each that is under way and one for all of them, with share,
+/// size, rate and time left. Draws at most ten times a second, and nothing at all where the stream is no terminal or
 /// HF_HUB_DISABLE_PROGRESS_BARS is set. Thread-safe.
 class ProgressBars {
  public:

@@ -38,8 +38,8 @@ struct HubOptions {
 };
 
 /// The files of one model: a local folder, or a repository of the hub at one commit. The first answer of the hub fixes
-/// the commit, and every later file comes from it although the branch moves. The cache has Hugging Face's own layout and
-/// may be shared with Python and other processes (AC-71). Copies share their state; all members may be called from
+/// the commit, and every later file comes from it although the branch moves. The cache has Hugging Face's own layout
+/// and may be shared with Python and other processes (AC-71). Copies share their state; all members may be called from
 /// several threads.
 ///
 /// Besides the codes named below, members throw `repo_not_found`, `revision_not_found`, `gated_repo`, `network`,
@@ -47,13 +47,13 @@ struct HubOptions {
 class ModelFiles {
  public:
   /// A folder that exists, else the id `org/name` or `name`, else the URL of a repository (`…/org/name`,
-  /// `…/org/name/tree/<revision>/<subfolder>`) at the endpoint. Asks nobody yet. Throws `not_found` for what looks like a
-  /// path, `invalid_repo_id` for a malformed id.
+  /// `…/org/name/tree/<revision>/<subfolder>`) at the endpoint. Asks nobody yet. Throws `not_found` for what looks like
+  /// a path, `invalid_repo_id` for a malformed id.
   explicit ModelFiles(std::string name_or_path, HubOptions options = {});
 
   /// The path of `file` on disk, fetched first where the cache lacks it; nullopt where the repository does not have it
-  /// (remembered as a `.no_exist` marker). Asks the hub once for the first file, and for none that the commit's snapshot
-  /// has. A hub that does not answer leaves what the cache knows (AC-74), else `network`.
+  /// (remembered as a `.no_exist` marker). Asks the hub once for the first file, and for none that the commit's
+  /// snapshot has. A hub that does not answer leaves what the cache knows (AC-74), else `network`.
   std::optional<std::string> find(const std::string& file);
 
   /// As find, for a file that the model can do without: nullopt also where offline mode, a lost connection or a gate
@@ -69,8 +69,8 @@ class ModelFiles {
   /// Names of all files (beneath the subfolder, and relative to it), sorted. Offline: those of the snapshot.
   std::vector<std::string> list();
 
-  /// Up to `count` bytes of `file` from `offset`, without fetching the rest: from disk where it is there, else by a Range
-  /// request. Fewer at the file's end. Throws `file_not_found`.
+  /// Up to `count` bytes of `file` from `offset`, without fetching the rest: from disk where it is there, else by a
+  /// Range request. Fewer at the file's end. Throws `file_not_found`.
   std::string read_range(const std::string& file, uint64_t offset, uint64_t count);
 
   /// Size in bytes, by one HEAD where the file is not on disk. Throws `file_not_found`.
@@ -84,14 +84,17 @@ class ModelFiles {
   /// The folder of the snapshot, or the local folder; empty while the commit is unknown.
   std::string folder() const;
 
-  struct State;
-
  private:
+  struct State;
+  friend struct Snapshot download(const std::string&, const std::vector<std::string>&, const HubOptions&,
+                                  ProgressBars*);
   std::shared_ptr<State> state_;
 };
 
-/// One file of a model; the path on disk, or nullopt where the repository or folder does not have it. As ModelFiles::find.
-std::optional<std::string> cached_file(const std::string& name_or_path, const std::string& file, const HubOptions& options = {});
+/// One file of a model; the path on disk, or nullopt where the repository or folder does not have it. As
+/// ModelFiles::find.
+std::optional<std::string> cached_file(const std::string& name_or_path, const std::string& file,
+                                       const HubOptions& options = {});
 
 struct Snapshot {
   std::string path;
@@ -100,8 +103,9 @@ struct Snapshot {
   std::vector<std::string> files;
 };
 
-/// Brings `files`, or where it is empty every file of the repository, into the cache. The branch's entry in `refs` moves to
-/// the new commit when all of them are there. Throws as ModelFiles; `file_not_found` for a file that does not exist.
+/// Brings `files`, or where it is empty every file of the repository, into the cache. The branch's entry in `refs`
+/// moves to the new commit when all of them are there. Throws as ModelFiles; `file_not_found` for a file that does not
+/// exist.
 Snapshot download(const std::string& name_or_path, const std::vector<std::string>& files, const HubOptions& options,
                   ProgressBars* progress = nullptr);
 
@@ -115,8 +119,8 @@ bool is_url(const std::string& text);
 /// `name` or `org/name` as the hub allows them (AC-78).
 bool is_repo_id(const std::string& text);
 
-/// The cache folder on disk: what it holds, whether the bytes are right, and how to get rid of them. Reads only, but for
-/// remove. Not found folders are empty caches.
+/// The cache folder on disk: what it holds, whether the bytes are right, and how to get rid of them. Reads only, but
+/// for remove. Not found folders are empty caches.
 class HubCache {
  public:
   /// Unset: the environment's folder, as in HubOptions.
