@@ -4,6 +4,8 @@
 
 #include "backplane/base/error.h"
 #include "backplane/base/strings.h"
+#include "backplane/config/pretrained_config.h"
+#include "backplane/registry/plugin_source.h"
 
 namespace backplane {
 namespace {
@@ -21,6 +23,9 @@ bool same_provider(const ProviderPtr& a, const ProviderPtr& b) {
 
 Registry& Registry::process() {
   static Registry registry;
+  // Configurations with parts of any type find the parts' classes here.
+  static const bool connected = (set_config_maker([](std::string_view model_type) { return loaded_config(model_type).create(); }), true);
+  (void)connected;
   return registry;
 }
 
@@ -116,6 +121,23 @@ std::optional<GgufEntry> Registry::gguf(std::string_view architecture) const {
   std::shared_lock lock(mutex_);
   const auto found = ggufs_.find(architecture);
   return found == ggufs_.end() ? std::nullopt : std::optional(found->second);
+}
+
+bool Registry::has_preprocessor_class(std::string_view auto_class, std::string_view class_name) const {
+  std::shared_lock lock(mutex_);
+  for (const auto& [key, entry] : preprocessors_) {
+    if (key.first == auto_class && (entry.slow == class_name || entry.fast == class_name)) return true;
+  }
+  return false;
+}
+
+std::vector<std::string> Registry::types_of_config_class(std::string_view class_name) const {
+  std::shared_lock lock(mutex_);
+  std::vector<std::string> types;
+  for (auto type = type_order_.rbegin(); type != type_order_.rend(); ++type) {
+    if (configs_.find(*type)->second.class_name == class_name) types.push_back(*type);
+  }
+  return types;
 }
 
 std::vector<std::string> Registry::model_types() const {

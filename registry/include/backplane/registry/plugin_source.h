@@ -4,9 +4,20 @@
 #include <string>
 #include <vector>
 
+#include "backplane/base/error.h"
 #include "backplane/registry/registry.h"
 
 namespace backplane {
+
+/// `plugin_not_installed`, with the id of the plugin that would be needed.
+class PluginNotInstalled : public Error {
+ public:
+  PluginNotInstalled(std::string plugin, const std::string& message) : Error(ErrorCode::plugin_not_installed, message), plugin_(std::move(plugin)) {}
+  const std::string& plugin() const noexcept { return plugin_; }
+
+ private:
+  std::string plugin_;
+};
 
 /// Where plugins come from, as the registry's users see it; the host's plugin system is the one there is. Thread-safe.
 class PluginSource {
@@ -27,5 +38,9 @@ void set_plugin_source(std::shared_ptr<PluginSource> source);
 /// The source that was set; one that declares and finds nothing where none was. Its declarations are in
 /// Registry::process() when this returns.
 std::shared_ptr<PluginSource> plugin_source();
+
+/// The entry of a model type with its factory; loads the plugin if need be. Throws `unknown_model_type` with close matches,
+/// PluginNotInstalled for a type of the reference that no plugin here provides, and what loading throws. Thread-safe.
+ConfigEntry loaded_config(std::string_view model_type);
 
 }  // namespace backplane

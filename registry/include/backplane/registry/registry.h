@@ -93,6 +93,10 @@ class Registry {
 
   /// By general.architecture.
   std::optional<GgufEntry> gguf(std::string_view architecture) const;
+  /// Whether some type's slow or fast class of the auto class has that name (AC-124).
+  bool has_preprocessor_class(std::string_view auto_class, std::string_view class_name) const;
+  /// The types that share a configuration class, the last one registered first (AC-24).
+  std::vector<std::string> types_of_config_class(std::string_view class_name) const;
 
   /// In order of registration.
   std::vector<std::string> model_types() const;
