@@ -173,7 +173,10 @@ Value title_filter(Interpreter&, const Value& value, Arguments& arguments) {
   size_t begin = 0;
   const auto flush = [&](size_t end) {
     if (word) {
-      out.append(capitalize(text.slice(begin, end)));
+      size_t second = begin;
+      utf8::decode(text.bytes(), second);
+      out.append(upper(text.slice(begin, second)));
+      out.append(lower(text.slice(second, end)));
     } else {
       out.append(text, begin, end);
     }

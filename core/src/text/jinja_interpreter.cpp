@@ -156,13 +156,17 @@ std::optional<Value> slice_value(const Value& object, const Slice& slice) {
     return Value::string(std::move(part), object.markup());
   }
   if (object.is(Kind::range)) {
-    std::vector<Value> items;
     const auto& range = object.as<RangeObject>();
-    const auto indices = picked(slice, range.size());
+    const int64_t size = range.size();
+    const auto place = [&](std::optional<int64_t> value, int64_t forward, int64_t backward) {
+      if (!value) return slice.step > 0 ? forward : backward;
+      const int64_t at = *value < 0 ? (*value < -size ? -1 : *value + size) : *value;
+      return slice.step > 0 ? std::clamp<int64_t>(at, 0, size) : std::clamp<int64_t>(at, -1, size - 1);
+    };
     auto part = std::make_shared<RangeObject>();
-    part->step = range.step * slice.step;
-    part->start = indices.empty() ? range.start : range.start + static_cast<int64_t>(indices[0]) * range.step;
-    part->stop = part->start + static_cast<int64_t>(indices.size()) * part->step;
+    part->start = range.start + place(slice.start, 0, size - 1) * range.step;
+    part->stop = range.start + place(slice.stop, size, -1) * range.step;
+    if (__builtin_mul_overflow(range.step, slice.step, &part->step)) limit_error("a range of too wide steps");
     return Value(Kind::range, part);
   }
   if (!object.is(Kind::list) && !object.is(Kind::tuple)) return std::nullopt;
@@ -554,6 +558,12 @@ void Interpreter::print(const Value& value, Text& out) {
   }
 }
 
+// What a call or filter block gives goes out as it is, and must be a text.
+void Interpreter::print_text(const Value& value, Text& out) {
+  if (!value.is_string()) type_error(concat("sequence item 0: expected str instance, ", type_name(value), " found"));
+  out.append(value.text());
+}
+
 Interpreter::Flow Interpreter::execute_branch(const Node& node, const ScopePtr& scope, Text& out) {
   const Node* branch = &node;
   while (true) {
@@ -585,10 +595,9 @@ void Interpreter::execute_loop(const Node& node, const ScopePtr& scope, const Va
       if (loop.use_count() > 1) cyclic.push_back(loop);
     }
   } keep{loop, inner, cyclic_};
-  bool any = false;
+  bool completed = false;  // the reference's else runs unless some iteration came to its end
   while (loop->peek()) {
     charge(kStatementUnits);
-    any = true;
     ++loop->index0;
     loop->before = std::move(loop->current);
     loop->current = std::move(loop->ahead.front());
@@ -600,9 +609,11 @@ void Interpreter::execute_loop(const Node& node, const ScopePtr& scope, const Va
     }
     if (visible) inner->set(kLoop, Value(Kind::loop, loop));
     assign(*node.children[0], loop->current, inner);
-    if (execute(node.body, inner, out) == Flow::break_loop) break;
+    const Flow flow = execute(node.body, inner, out);
+    if (flow == Flow::break_loop) break;
+    completed |= flow == Flow::on;
   }
-  if (!any && !node.otherwise.empty()) execute(node.otherwise, inner_scope(scope), out);
+  if (!completed && !node.otherwise.empty()) execute(node.otherwise, inner_scope(scope), out);
 }
 
 Value Interpreter::call_loop(LoopObject& loop, const Value& iterable) {
@@ -630,7 +641,7 @@ Interpreter::Flow Interpreter::execute_filter_block(const Node& node, const Scop
   const Flow flow = execute(node.body, inner, text);
   if (flow != Flow::on) return flow;
   const Value body = text_result(std::move(text));
-  print(evaluate_chain(*node.left, inner, &body), out);
+  print_text(evaluate_chain(*node.left, inner, &body), out);
   return flow;
 }
 
@@ -649,7 +660,7 @@ void Interpreter::execute_call_block(const Node& node, const ScopePtr& scope, Te
   const Value callee = evaluate(*call_node.left, scope);
   Arguments arguments = evaluate_arguments(call_node, scope);
   arguments.named.emplace_back("caller", caller);
-  print(call(callee, arguments), out);
+  print_text(call(callee, arguments), out);
 }
 
 void Interpreter::execute_generation(const Node& node, const ScopePtr& scope, Text& out) {
@@ -927,15 +938,14 @@ Value Interpreter::subscript(const Node& node, const Value& object, const ScopeP
     if (value.is_none()) return std::nullopt;
     return std::clamp<int64_t>(to_index(value), -(INT64_MAX / 4), INT64_MAX / 4);
   };
-  const bool valid = std::all_of(std::begin(parts), std::end(parts),
-                                 [](const Value& part) { return part.is_none() || part.is_int(); });
-  if (valid) {
-    Slice slice{number(parts[0]), number(parts[1]), number(parts[2]).value_or(1)};
-    if (slice.step == 0) value_error("slice step cannot be zero");
-    if (auto value = slice_value(object, slice)) return *value;
+  if (!std::all_of(std::begin(parts), std::end(parts), [](const Value& part) { return part.is_none() || part.is_int(); })) {
+    type_error("slice indices must be integers or None or have an __index__ method");
   }
-  return make_undefined(concat(type_name(object), " object has no element slice(", repr(parts[0]).bytes(), ", ",
-                               repr(parts[1]).bytes(), ", ", repr(parts[2]).bytes(), ")"));
+  const Slice slice{number(parts[0]), number(parts[1]), number(parts[2]).value_or(1)};
+  if (slice.step == 0) value_error("slice step cannot be zero");
+  if (auto value = slice_value(object, slice)) return *value;
+  if (object.is(Kind::dict)) type_error("unhashable type: 'slice'");
+  type_error(concat("'", type_name(object), "' object is not subscriptable"));
 }
 
 Arguments Interpreter::evaluate_arguments(const Node& node, const ScopePtr& scope) {

@@ -71,6 +71,7 @@ class Interpreter {
   Flow execute_set_block(const Node& node, const ScopePtr& scope);
   Flow execute_filter_block(const Node& node, const ScopePtr& scope, Text& out);
   void print(const Value& value, Text& out);
+  static void print_text(const Value& value, Text& out);
 
   Value evaluate(const Node& node, const ScopePtr& scope);
   Value evaluate_chain(const Node& last, const ScopePtr& scope, const Value* input);

@@ -147,7 +147,7 @@ void append_upper(std::string& out, char32_t c) {
 
 void append_title(std::string& out, char32_t c) {
   const auto title = static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(c)));
-  const auto* entry = title == c ? long_upper(c) : nullptr;
+  const auto* entry = title == c || c == 0xDF ? long_upper(c) : nullptr;  // utf8proc gives ß the capital ẞ
   if (!entry) return utf8::append(out, title);
   for (size_t i = 0; i < entry->upper.size(); ++i)
     utf8::append(out, i ? simple_lower(entry->upper[i]) : entry->upper[i]);
@@ -662,6 +662,7 @@ Text format_value(const Value& value, const Text& specification) {
   if (value.is_string()) {
     Format format = parse_format(specification, "str");
     if (format.type && format.type != 's') unknown(format.type);
+    if (format.grouping) value_error(concat("Cannot specify '", std::string(1, format.grouping), "' with 's'."));
     if (format.sign != '-') value_error("Sign not allowed in string format specifier");
     if (format.align == '=' && !format.zero) value_error("'=' alignment not allowed in string format specifier");
     if (format.align == '=') format.align = '<';

@@ -559,12 +559,11 @@ std::vector<Value> iterate(const Value& value) {
       break;
     case Kind::string: {
       const Text& text = value.text();
-      const bool markup = value.markup();
       for (size_t at = 0; at < text.size();) {
         const size_t begin = at;
         utf8::decode(text.bytes(), at);
         charge(1);
-        items.push_back(Value::string(text.slice(begin, at), markup));
+        items.push_back(Value::string(text.slice(begin, at)));
       }
       break;
     }
