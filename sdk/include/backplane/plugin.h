@@ -8,7 +8,8 @@
 
 #include "backplane/base/type_name.h"
 #include "backplane/config/pretrained_config.h"
-#include "backplane/plugin_abi.h"
+#include "backplane/registry/build_fingerprint.h"
+#include "backplane/registry/plugin_abi.h"
 #include "backplane/registry/registry.h"
 
 namespace backplane {
@@ -16,20 +17,20 @@ namespace backplane {
 /// What `BACKPLANE_PLUGIN` hands to a plugin: it takes down, in order, what the plugin provides. [load-time only]
 class PluginRegistrar {
  public:
-  explicit PluginRegistrar(ProviderPtr provider) : provider_(std::move(provider)) {}
+  explicit PluginRegistrar(Registration& registration) : registration_(registration) {}
 
   /// A configuration, under its own model_type or under another that shares it.
   template <class Config>
   void config(std::string model_type = Config::model_type) {
     model_type_ = model_type;
-    registration_.configs.push_back({std::move(model_type), type_name<Config>(), &create_config<Config>, provider_});
+    registration_.configs.push_back({std::move(model_type), type_name<Config>(), &create_config<Config>, nullptr});
   }
 
   /// A model class for an auto class and the model_type of the last `config`. `Model::Config` is its configuration.
   template <class Model>
   void model(AutoClass auto_class) {
-    registration_.models.push_back(
-        {std::string(auto_class.name), model_type_, type_name<Model>(), type_name<typename Model::Config>(), &create_model<Model>, provider_});
+    registration_.models.push_back({std::string(auto_class.name), model_type_, type_name<Model>(),
+                                    type_name<typename Model::Config>(), &create_model<Model>, nullptr});
   }
 
   /// Tokenizer classes by name, for the model_type of the last `config`; an empty name: there is none of that kind.
@@ -37,13 +38,12 @@ class PluginRegistrar {
 
   /// Any preprocessing class by name (image processor: slow and fast; the others: slow).
   void preprocessor(AutoClass auto_class, std::string slow, std::string fast = "") {
-    registration_.preprocessors.push_back({std::string(auto_class.name), model_type_, std::move(slow), std::move(fast), provider_});
+    registration_.preprocessors.push_back(
+        {std::string(auto_class.name), model_type_, std::move(slow), std::move(fast), nullptr});
   }
 
   /// How GGUF files of an architecture become models of this plugin.
-  void gguf(GgufMapping mapping) { registration_.ggufs.push_back({std::move(mapping), provider_}); }
-
-  const Registration& registration() const { return registration_; }
+  void gguf(GgufMapping mapping) { registration_.ggufs.push_back({std::move(mapping), nullptr}); }
 
  private:
   template <class Config>
@@ -60,67 +60,46 @@ class PluginRegistrar {
     return model;
   }
 
-  ProviderPtr provider_;
+  Registration& registration_;
   std::string model_type_;
-  Registration registration_;
 };
 
 namespace detail {
 
-// Set by the build (backplane_add_plugin).
-#ifdef BACKPLANE_PLUGIN_FINGERPRINT
-inline constexpr std::string_view kPluginFingerprint = BACKPLANE_PLUGIN_FINGERPRINT;
-#else
-inline constexpr std::string_view kPluginFingerprint = "";
-#endif
-
 template <void (*Register)(PluginRegistrar&)>
-int32_t register_plugin(const backplane_host_v1* host, void* registrar) {
+int32_t register_plugin(const backplane_host_v1* host, void* registration) noexcept {
+  std::string_view message = "an exception that is no std::exception";
   try {
-    Register(*static_cast<PluginRegistrar*>(registrar));
+    PluginRegistrar registrar(*static_cast<Registration*>(registration));
+    Register(registrar);
     return 0;
   } catch (const std::exception& error) {
-    const std::string_view message = error.what();
+    message = error.what();
     host->set_error(host->context, message.data(), message.size());
   } catch (...) {
-    constexpr std::string_view kMessage = "an exception that is no std::exception";
-    host->set_error(host->context, kMessage.data(), kMessage.size());
+    host->set_error(host->context, message.data(), message.size());
   }
   return 1;
 }
 
 }  // namespace detail
-
 }  // namespace backplane
 
-#ifndef BACKPLANE_PLUGIN_VERSION
-#define BACKPLANE_PLUGIN_VERSION "0.0.0"
-#endif
-#ifndef BACKPLANE_ENTRY_NAME  // the static form has one entry a plugin
-#define BACKPLANE_ENTRY_NAME backplane_plugin_entry
-#endif
-#ifdef BACKPLANE_PLUGIN_ID
-#define BACKPLANE_PLUGIN_ID_OF(name) BACKPLANE_PLUGIN_ID
-#else
-#define BACKPLANE_PLUGIN_ID_OF(name) #name
-#endif
-
-/// Defines the plugin's entry; the body registers. `name` is the plugin's id as an identifier; the build may set another
-/// id (BACKPLANE_PLUGIN_ID).
-#define BACKPLANE_PLUGIN(name, registrar)                                                                             \
-  static void backplane_register_##name(::backplane::PluginRegistrar&);                                               \
-  extern "C" __attribute__((visibility("default"))) const backplane_plugin_v1* BACKPLANE_ENTRY_NAME(                  \
-      const backplane_host_v1*) {                                                                                     \
-    static constexpr std::string_view kId = BACKPLANE_PLUGIN_ID_OF(name);                                             \
-    static constexpr std::string_view kVersion = BACKPLANE_PLUGIN_VERSION;                                            \
-    static constexpr std::string_view kFingerprint = ::backplane::detail::kPluginFingerprint;                         \
-    static constexpr backplane_plugin_v1 kPlugin = {sizeof(backplane_plugin_v1),                                      \
-                                                    BACKPLANE_ABI_VERSION,                                            \
-                                                    {kId.data(), kId.size()},                                         \
-                                                    {kVersion.data(), kVersion.size()},                               \
-                                                    {kFingerprint.data(), kFingerprint.size()},                       \
-                                                    &::backplane::detail::register_plugin<backplane_register_##name>, \
-                                                    {}};                                                              \
-    return &kPlugin;                                                                                                  \
-  }                                                                                                                   \
+/// Defines the plugin; the body registers what it provides. `name` is the one given to backplane_add_plugin(), as an
+/// identifier. The exported entry and the build information stand in a source that backplane_add_plugin() writes.
+#define BACKPLANE_PLUGIN(name, registrar)                                                                      \
+  static void backplane_register_##name(::backplane::PluginRegistrar&);                                        \
+  extern "C" const backplane_build_info backplane_build_info_##name;                                           \
+  extern "C" __attribute__((visibility("hidden"))) const backplane_plugin_v1* backplane_plugin_entry_##name(   \
+      const backplane_host_v1*) {                                                                              \
+    static constexpr ::backplane::BuildFingerprint kFingerprint(BACKPLANE_TORCH_BUILD);                        \
+    static constexpr backplane_plugin_v1 kPlugin = {                                                           \
+        sizeof(backplane_plugin_v1),                                                                           \
+        BACKPLANE_ABI_VERSION,                                                                                 \
+        &backplane_build_info_##name,                                                                          \
+        {kFingerprint.text().data(), kFingerprint.text().size()},                                              \
+        &::backplane::detail::register_plugin<backplane_register_##name>,                                      \
+        {}};                                                                                                   \
+    return &kPlugin;                                                                                           \
+  }                                                                                                            \
   static void backplane_register_##name([[maybe_unused]] ::backplane::PluginRegistrar& registrar)

@@ -1,7 +1,7 @@
-#ifndef BACKPLANE_PLUGIN_ABI_H
-#define BACKPLANE_PLUGIN_ABI_H
+#ifndef BACKPLANE_REGISTRY_PLUGIN_ABI_H
+#define BACKPLANE_REGISTRY_PLUGIN_ABI_H
 
-/* The C line between host and plugin. Both structs start with their size and the ABI number, and only ever grow.
+/* The C line between host and plugin. Every struct starts with its size and only ever grows within an ABI number.
    Nothing of C++ crosses it: strings are pointer and length, errors a status and a text, exceptions never. */
 
 #include <stdint.h>
@@ -28,15 +28,23 @@ typedef struct backplane_host_v1 {
   void* reserved[4];
 } backplane_host_v1;
 
+/* Who the plugin is, as the build knows it; backplane_add_plugin() writes it into a source of its own. */
+typedef struct backplane_build_info {
+  uint32_t struct_size;
+  uint32_t reserved;
+  backplane_string id;
+  backplane_string version;
+  backplane_string license;
+} backplane_build_info;
+
 typedef struct backplane_plugin_v1 {
   uint32_t struct_size;
   uint32_t abi_version;
-  backplane_string id;
-  backplane_string version;
-  backplane_string fingerprint; /* of the build of the plugin; the host compares before it calls register_plugin */
-  /* Adds everything the plugin provides to a backplane::PluginRegistrar. Non-zero: failed, nothing is kept. May be called
-     more than once. [load-time only, one thread] */
-  int32_t (*register_plugin)(const backplane_host_v1* host, void* registrar);
+  const backplane_build_info* build;
+  backplane_string fingerprint; /* of the plugin's build; the host compares it before it calls register_plugin */
+  /* Adds everything the plugin provides to the backplane::Registration at `registration`. Non-zero: failed, nothing is
+     kept. May be called more than once. [load-time only, one thread] */
+  int32_t (*register_plugin)(const backplane_host_v1* host, void* registration);
   void* reserved[4];
 } backplane_plugin_v1;
 
