@@ -1,6 +1,7 @@
 # cmake -DOUTPUT=<header> -DFOLDERS=<include folders> -P InterfaceHash.cmake
 # Writes the hash of every header that <backplane/model.h> and <backplane/plugin.h> reach, without comments and blanks.
 # The output keeps its time stamp when the hash stays.
+cmake_minimum_required(VERSION 3.25)
 set(queue backplane/plugin.h backplane/model.h backplane/registry/torch_build.h)
 set(seen "")
 set(text "")
@@ -21,6 +22,7 @@ while(queue)
       string(REGEX REPLACE "//[^\n]*" "" content "${content}")
       string(REGEX REPLACE "/\\*([^*]|\\*+[^*/])*\\*+/" "" content "${content}")
       string(REGEX REPLACE "[ \t\n]+" " " content "${content}")
+      string(SHA256 content "${content}")
       list(APPEND text "${header}:${content}")
     endif()
   endforeach()

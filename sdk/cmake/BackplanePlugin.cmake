@@ -4,7 +4,6 @@
 # one in BACKPLANE_PLUGIN(NAME, …). The id is NAME within Backplane and a reversed domain name ("org.me.foo") for
 # everybody else. NO_TENSOR: configurations and tokenizers only; such a plugin fits any libtorch.
 include_guard(GLOBAL)
-set(BACKPLANE_SDK_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}")
 set(BACKPLANE_PLUGIN_OUTPUT "${CMAKE_BINARY_DIR}/plugins" CACHE PATH "Where plugins are built")
 
 # One precompiled <backplane/model.h> serves all plugins of a project, so their flags must stay the same: no macros and
@@ -61,7 +60,7 @@ function(backplane_add_plugin name)
   endif()
 
   set(entry "${CMAKE_CURRENT_BINARY_DIR}/${name}_entry.cpp")
-  configure_file("${BACKPLANE_SDK_CMAKE_DIR}/plugin_entry.cpp.in" "${entry}" @ONLY)
+  configure_file("${CMAKE_CURRENT_FUNCTION_LIST_DIR}/plugin_entry.cpp.in" "${entry}" @ONLY)
 
   set(target backplane-plugin-${name})
   add_library(${target} MODULE ${arg_SOURCES} "${entry}")
@@ -77,11 +76,11 @@ function(backplane_add_plugin name)
     add_dependencies(${target} backplane-interface-hash backplane-manifest)
   endif()
   set_target_properties(${target} PROPERTIES OUTPUT_NAME ${name} PREFIX lib SUFFIX .so
-    LIBRARY_OUTPUT_DIRECTORY "${BACKPLANE_PLUGIN_OUTPUT}" LINK_DEPENDS "${BACKPLANE_SDK_CMAKE_DIR}/plugin.map"
+    LIBRARY_OUTPUT_DIRECTORY "${BACKPLANE_PLUGIN_OUTPUT}" LINK_DEPENDS "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/plugin.map"
     BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "\$ORIGIN/../lib;\$ORIGIN/../.." INSTALL_RPATH_USE_LINK_PATH OFF)
   target_link_options(${target} PRIVATE -Wl,--no-undefined -Wl,--exclude-libs,ALL -Wl,--as-needed
     -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
-    "-Wl,--version-script,${BACKPLANE_SDK_CMAKE_DIR}/plugin.map")
+    "-Wl,--version-script,${CMAKE_CURRENT_FUNCTION_LIST_DIR}/plugin.map")
   add_custom_command(TARGET ${target} POST_BUILD VERBATIM
     COMMAND Backplane::manifest write "$<TARGET_FILE:${target}>" --source "${CMAKE_CURRENT_SOURCE_DIR}")
   if(TARGET backplane-interface-hash)

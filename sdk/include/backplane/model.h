@@ -12,3 +12,4 @@
 #include "backplane/nn/ops.h"
 #include "backplane/nn/rotary.h"
 #include "backplane/plugin.h"
+#include "backplane/registry/torch_build.h"
