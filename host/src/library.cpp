@@ -20,7 +20,7 @@ std::string_view view(const backplane_string& text) { return {text.data, text.si
 
 // A plugin names libbackplane-tensor and libtorch as needed and carries no path to them: opened here first, from beside
 // this library, they are found by name, and there is one copy in the process.
-bool open_tensor_runtime() { return ::dlopen(BACKPLANE_TENSOR_SONAME, RTLD_NOW | RTLD_LOCAL) != nullptr; }
+bool open_tensor_runtime() { return ::dlopen(BACKPLANE_TENSOR_SONAME, RTLD_LAZY | RTLD_LOCAL) != nullptr; }
 
 // Never closed: objects of a plugin outlive every scope of the host, and libtorch does not survive the unloading of code
 // that it has registered.
