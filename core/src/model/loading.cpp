@@ -198,4 +198,12 @@ LoadingInfo load_weights(PreTrainedModel& model, const Checkpoint& checkpoint, c
   return info;
 }
 
+void initialise_weights(PreTrainedModel& model, at::ScalarType dtype) {
+  at::NoGradGuard no_grad;
+  for (const auto& target : targets_of(model)) {
+    if (target.tensor.is_floating_point()) Tensor(target.tensor).set_data(target.tensor.to(dtype));
+    initialise(target.name, target.tensor);
+  }
+}
+
 }  // namespace backplane

@@ -28,4 +28,7 @@ struct LoadOptions {
 /// Throws `shape_mismatch`, `bad_checkpoint`.
 LoadingInfo load_weights(PreTrainedModel& model, const Checkpoint& checkpoint, const LoadOptions& options = {});
 
+/// Fills every parameter as a model that is to be trained starts: norms 1, biases 0, weights N(0, 0.02).
+void initialise_weights(PreTrainedModel& model, at::ScalarType dtype = at::kFloat);
+
 }  // namespace backplane

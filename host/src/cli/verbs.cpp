@@ -1,0 +1,15 @@
+#include "cli/verbs.h"
+
+#include "cli/doctor.h"
+
+namespace backplane::cli {
+
+void add_verbs(CLI::App& app) {
+  add_tokenize(app);
+  auto* bench = app.add_subcommand("bench", "Measure loading, prompts, decoding; with the limit of this machine beside each");
+  bench->require_subcommand(1);
+  add_bench_tokenize(*bench);
+  add_doctor(app, {});
+}
+
+}  // namespace backplane::cli
