@@ -10,6 +10,7 @@
 #include "backplane/config/config_json.h"
 #include "backplane/config/generation_config_json.h"
 #include "backplane/formats/weight_files.h"
+#include "backplane/host/gguf.h"
 #include "backplane/host/resolve.h"
 
 namespace backplane {
