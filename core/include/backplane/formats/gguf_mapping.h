@@ -34,19 +34,20 @@ struct GgufMapping {
     std::string_view name;  // "model.layers.{n}.self_attn.q_proj"
     GgufTransform transform = GgufTransform::none;
   };
-  std::string_view architecture;  // "llama"
-  std::string_view model_type;    // "llama"
+  std::string_view architecture;   // "llama"
+  std::string_view model_type;     // "llama"
+  std::string_view name_contains;  // serves only files whose general.name contains this ("mistral"); empty: all
   std::vector<Key> keys;
   std::vector<Tensor> tensors;
   std::vector<std::pair<std::string_view, Value>> constants;  // config entries that every file of it gets
 };
 
-/// The model_type that a file's metadata stand for (general.architecture, unless a mapping's plugin renames it).
-std::string gguf_architecture(const GgufFile& gguf, const std::string& file);
+/// The mapping that serves the file: one whose name_contains fits before one without. nullptr where there is none.
+const GgufMapping* choose_gguf_mapping(const GgufFile& gguf, const std::vector<const GgufMapping*>& mappings);
 
 /// The object of config.json that the metadata describe: model_type, the mapping's keys, ids of special tokens,
 /// vocab_size (of the vocabulary where no key gives it) and tie_word_embeddings (no "output.weight").
-Value::Object gguf_config(const GgufFile& gguf, const GgufMapping& mapping, const std::string& file);
+Value::Object gguf_config(const GgufFile& gguf, const GgufMapping& mapping);
 
 /// The name under which the model knows a tensor, and what to undo; an empty name: the mapping has none.
 struct GgufName {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,16 +36,27 @@ struct WeightFiles {
   std::optional<ShardIndex> index;
 };
 
-/// The local path of a file that the model has under `name` (subfolder left out); nothing where it has none. For a hub
-/// repository it downloads.
-using FileLookup = std::function<std::optional<std::string>(const std::string& name)>;
+/// Where a model's files come from: a folder, or a hub repository.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  /// The folder or the repository's id, for messages.
+  virtual std::string origin() const = 0;
+  virtual bool is_hub() const = 0;
+  /// The local path of the file `name` (which may be fetched first); nothing where there is none.
+  virtual std::optional<std::string> find(const std::string& name) = 0;
+  /// Whether there is such a file, without fetching it.
+  virtual bool exists(const std::string& name) = 0;
+  /// `find` of several, which a hub may fetch in parallel.
+  virtual std::vector<std::optional<std::string>> find_all(const std::vector<std::string>& names);
+};
 
-/// Looks the files up in the order of AC-88 to AC-90. `origin` is the folder or repository for messages. Throws
-/// `file_not_found` with the sentence of those rules (missing weights, only TensorFlow or Flax weights, a missing
-/// shard).
-WeightFiles find_weight_files(const FileLookup& lookup, const std::string& origin, const WeightOptions& options = {});
+/// Looks the files up in the order of AC-88 to AC-90. Throws `file_not_found` with the sentence of those rules (no
+/// weights, only TensorFlow or Flax weights, another variant, a missing shard), `bad_config` for an impossible
+/// explicit_file.
+WeightFiles find_weight_files(WeightSource& source, const WeightOptions& options = {});
 
-/// find_weight_files over a local folder.
+/// The same over a local folder.
 WeightFiles find_weight_files(const std::string& folder, const WeightOptions& options = {});
 
 }  // namespace backplane
