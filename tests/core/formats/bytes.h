@@ -65,7 +65,8 @@ struct GgufBuilder {
     return *this;
   }
   /// `sizes` innermost first, as the file has them.
-  GgufBuilder& tensor(const std::string& name, const std::vector<uint64_t>& sizes, uint32_t type, const std::string& bytes) {
+  GgufBuilder& tensor(const std::string& name, const std::vector<uint64_t>& sizes, uint32_t type,
+                      const std::string& bytes) {
     ++tensors;
     data.append((alignment - data.size() % alignment) % alignment, '\0');
     directory += gguf_text(name) + little(static_cast<uint32_t>(sizes.size())) + little(sizes) + little(type) +
@@ -73,7 +74,9 @@ struct GgufBuilder {
     data += bytes;
     return *this;
   }
-  std::string head() const { return "GGUF" + little(uint32_t{3}) + little(tensors) + little(keys) + entries + directory; }
+  std::string head() const {
+    return "GGUF" + little(uint32_t{3}) + little(tensors) + little(keys) + entries + directory;
+  }
   std::string file() const {
     std::string bytes = head();
     bytes.append((alignment - bytes.size() % alignment) % alignment, '\0');
@@ -98,16 +101,25 @@ inline void mutate(const std::string& valid, int rounds, const std::function<voi
     state = state * 6364136223846793005ull + 1442695040888963407ull;
     return (state >> 33) % below;
   };
-  constexpr uint64_t kBoundaries[] = {0, 1, 0x7f, 0x80, 0xff, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff, 1ull << 62, ~0ull >> 1, ~0ull};
+  constexpr uint64_t kBoundaries[] = {0,          1,          0x7f,       0x80,       0xff,       0xffff,
+                                      0x7fffffff, 0x80000000, 0xffffffff, 1ull << 62, ~0ull >> 1, ~0ull};
   for (int round = 0; round < rounds; ++round) {
     std::string bytes = valid;
     for (uint64_t edits = 1 + next(4); edits > 0 && !bytes.empty(); --edits) {
       const size_t at = next(bytes.size());
       switch (next(5)) {
-        case 0: bytes[at] = static_cast<char>(next(256)); break;
-        case 1: bytes[at] = static_cast<char>(bytes[at] ^ (1 << next(8))); break;
-        case 2: bytes.erase(at, 1 + next(16)); break;
-        case 3: bytes.insert(at, bytes.substr(at, 1 + next(16))); break;
+        case 0:
+          bytes[at] = static_cast<char>(next(256));
+          break;
+        case 1:
+          bytes[at] = static_cast<char>(bytes[at] ^ (1 << next(8)));
+          break;
+        case 2:
+          bytes.erase(at, 1 + next(16));
+          break;
+        case 3:
+          bytes.insert(at, bytes.substr(at, 1 + next(16)));
+          break;
         case 4: {
           const uint64_t value = kBoundaries[next(std::size(kBoundaries))];
           const size_t width = size_t{1} << next(4);

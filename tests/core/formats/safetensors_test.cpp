@@ -43,7 +43,7 @@ TEST_CASE("a safetensors header gives names, types, shapes and places in the fil
 
 TEST_CASE("every dtype of safetensors has its size and its PyTorch name") {
   const std::pair<const char*, uint64_t> sizes[] = {
-      {"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"I64", 8}, {"I32", 4},
+      {"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"I64", 8},  {"I32", 4},
       {"I16", 2}, {"I8", 1},  {"U64", 8}, {"U32", 4},  {"U16", 2},     {"U8", 1},      {"BOOL", 1}, {"C64", 8}};
   for (const auto& [name, size] : sizes) {
     const auto dtype = find_dtype(name);
@@ -83,8 +83,10 @@ TEST_CASE("malformed safetensors files are refused with the file, the tensor and
       {one("F32", "[1,1,1,1,1,1,1,1,2]", "[0,8]"), "more than 8 dimensions"},
       {R"({"t":{"dtype":"F32","shape":[2]}})", "lacks one of"},
       {R"({"t":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}})", "two entries 'dtype'"},
-      {R"({"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"t":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", "'t' occurs twice"},
-      {R"({"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"u":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", "within another tensor"},
+      {R"({"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"t":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+       "'t' occurs twice"},
+      {R"({"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"u":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+       "within another tensor"},
       {R"({"t":5})", "tensor 't' has a number"},
       {R"({"t":null})", "tensor 't' has null"},
       {R"({"__metadata__":{"a":1}})", "__metadata__.a is a number"},
@@ -117,24 +119,28 @@ TEST_CASE("safetensors files that are too short, or something else, are refused"
   CHECK(message(little(uint64_t{0})).find("a header of 0 bytes") != std::string::npos);
   CHECK(message(little(uint64_t{3}) + "{}").find("a header of 3 bytes") != std::string::npos);
   CHECK(message(little(~uint64_t{0}) + "{}").find("at most 104857600") != std::string::npos);
-  CHECK(message("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n").find("git-lfs pointer") != std::string::npos);
+  CHECK(message("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n").find("git-lfs pointer") !=
+        std::string::npos);
   // A header that the file does have, of which only a part was read.
   const std::string file = safetensors("{}", "");
-  CHECK(error_of([&] { parse_safetensors(as_bytes(file).first(9), file.size(), "f"); }).first == ErrorCode::bad_checkpoint);
+  CHECK(error_of([&] { parse_safetensors(as_bytes(file).first(9), file.size(), "f"); }).first ==
+        ErrorCode::bad_checkpoint);
 }
 
 TEST_CASE("a header with many tensors is read in linear time") {
   std::string header = "{";
   constexpr int kCount = 200'000;
   for (int i = 0; i < kCount; ++i) {
-    header += concat(i ? "," : "", "\"model.layers.", i, R"(.w":{"dtype":"U8","shape":[1],"data_offsets":[)", i, ",", i + 1, "]}");
+    header += concat(i ? "," : "", "\"model.layers.", i, R"(.w":{"dtype":"U8","shape":[1],"data_offsets":[)", i, ",",
+                     i + 1, "]}");
   }
   const auto parsed = parse(safetensors(header + "}", std::string(kCount, 'x')));
   CHECK(parsed.tensors.size() == kCount);
 }
 
 TEST_CASE("a written safetensors header reads back, aligned") {
-  std::vector<TensorInfo> tensors = {{"wide", DType::f32, {2, 3}}, {"a \"name\" é", DType::bf16, {3}}, {"flag", DType::boolean, {}}};
+  std::vector<TensorInfo> tensors = {
+      {"wide", DType::f32, {2, 3}}, {"a \"name\" é", DType::bf16, {3}}, {"flag", DType::boolean, {}}};
   const std::string header = write_safetensors_header(tensors, {{"format", "pt"}});
   CHECK(header.size() % 8 == 0);
   CHECK(tensors[0].begin == header.size());

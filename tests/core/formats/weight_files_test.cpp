@@ -23,7 +23,8 @@ struct ModelFolder {
   }
   std::vector<std::string> found(const WeightOptions& options = {}) const {
     std::vector<std::string> names;
-    for (const auto& file : find_weight_files(text(), options).paths) names.push_back(fs::path(file).filename().string());
+    for (const auto& file : find_weight_files(text(), options).paths)
+      names.push_back(fs::path(file).filename().string());
     return names;
   }
   std::pair<ErrorCode, std::string> refusal(const WeightOptions& options = {}) const {
@@ -32,7 +33,8 @@ struct ModelFolder {
 };
 
 using Names = std::vector<std::string>;
-const std::string kIndex = R"({"metadata":{"total_size":8,"dtype":"bfloat16"},"weight_map":{"b":"s-2","a":"s-1","c":"s-2"}})";
+const std::string kIndex =
+    R"({"metadata":{"total_size":8,"dtype":"bfloat16"},"weight_map":{"b":"s-2","a":"s-1","c":"s-2"}})";
 
 }  // namespace
 
@@ -72,9 +74,12 @@ TEST_CASE("a variant stands before the last extension and has no fall-back (AC-9
 
 TEST_CASE("missing weights are named as the reference does (AC-88, AC-89)") {
   ModelFolder folder;
-  CHECK(folder.refusal() == std::pair(ErrorCode::file_not_found, "no file named pytorch_model.bin, model.safetensors, tf_model.h5, "
-                                                                 "model.ckpt.index or flax_model.msgpack found in directory '" + folder.text() + "'"));
-  CHECK(folder.refusal({.use_safetensors = true}).second == "no file named model.safetensors found in directory '" + folder.text() + "'");
+  CHECK(folder.refusal() == std::pair(ErrorCode::file_not_found,
+                                      "no file named pytorch_model.bin, model.safetensors, tf_model.h5, "
+                                      "model.ckpt.index or flax_model.msgpack found in directory '" +
+                                          folder.text() + "'"));
+  CHECK(folder.refusal({.use_safetensors = true}).second ==
+        "no file named model.safetensors found in directory '" + folder.text() + "'");
   folder.add("flax_model.msgpack");
   CHECK(folder.refusal().second.find("Flax weights; use `from_flax=True`") != std::string::npos);
   folder.add("tf_model.h5");
