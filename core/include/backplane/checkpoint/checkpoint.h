@@ -25,56 +25,63 @@ struct QuantizedBlocks {
   std::shared_ptr<const void> owner;  // keeps `bytes` alive
 };
 
+/// One opened weight file; private to core/src/checkpoint.
+class WeightFile;
+
 /// The tensors of a model's weight files under their names, read lazily. Immutable and thread-safe once opened.
 class Checkpoint {
  public:
   /// Opens the weights of a local folder (AC-88). Throws `file_not_found`, `bad_checkpoint`, `bad_file_name`.
   static std::unique_ptr<Checkpoint> open(const std::string& folder, const WeightOptions& options = {});
-  /// Opens files that find_weight_files found, or one file of any of the formats.
+  /// Opens what find_weight_files found. GGUF tensors keep the names of their file.
   static std::unique_ptr<Checkpoint> open(const WeightFiles& files);
+  /// A GGUF file under the names of the model that `mapping` belongs to; tensors that it does not name are left out.
+  static std::unique_ptr<Checkpoint> open_gguf(const std::string& path, const GgufMapping& mapping);
+  /// One file (AC-91), by its first bytes.
   static std::unique_ptr<Checkpoint> open_file(const std::string& path);
-  /// A GGUF file under the names of the model that `mapping` belongs to; `config` gives the head counts.
-  static std::unique_ptr<Checkpoint> open_gguf(const std::string& path, const GgufMapping& mapping,
-                                               const Value& config);
 
-  virtual ~Checkpoint() = default;
+  ~Checkpoint();
 
-  /// Every tensor: safetensors sorted by name, others in the file's order, shards one after the other.
+  /// Every tensor, in the file's order (safetensors: sorted by name), shards one after the other in the order of their
+  /// names.
   const std::vector<std::string>& names() const { return names_; }
   bool contains(std::string_view name) const;
   /// Throws `bad_checkpoint` where there is no such tensor.
   const TensorInfo& info(std::string_view name) const;
 
-  /// The tensor on the CPU. Mapped formats give a view of the file's private pages, which the tensor keeps mapped: no
-  /// byte is read before it is used, and writing to the tensor does not change the file. Quantised tensors come as
-  /// float32. Two names of one storage (.bin) share it.
-  virtual at::Tensor tensor(std::string_view name) const = 0;
+  /// The tensor on the CPU. It is a view of the file's private pages, which it keeps mapped: no byte is read before it
+  /// is used, and writing to the tensor does not change the file. Compressed, quantised and misaligned tensors are
+  /// copies. Quantised tensors come as float32. Two names of one storage (.bin) share it.
+  at::Tensor tensor(std::string_view name) const;
 
-  /// The blocks of a quantised tensor; nothing for all others.
-  virtual std::optional<QuantizedBlocks> blocks(std::string_view name) const;
+  /// The blocks of a quantised tensor of a GGUF file; nothing for all others.
+  std::optional<QuantizedBlocks> blocks(std::string_view name) const;
 
   /// "__metadata__" of the (first) safetensors file; the texts of GGUF metadata.
-  const std::vector<std::pair<std::string, std::string>>& metadata() const { return metadata_; }
+  const std::vector<std::pair<std::string, std::string>>& metadata() const;
   WeightFiles::Format format() const { return format_; }
 
   /// The dtype that torch_dtype="auto" takes from the weights (AC-111): the index's, else that of the first floating
-  /// tensor of the first file in key order; nothing where there is none.
+  /// tensor of the first file; nothing where there is none.
   std::optional<DType> dtype() const;
 
- protected:
-  Checkpoint() = default;
-
-  WeightFiles::Format format_ = WeightFiles::Format::safetensors;
-  std::vector<std::string> names_;
-  std::vector<TensorInfo> infos_;  // beside names_
-  std::vector<std::pair<std::string, std::string>> metadata_;
-  std::optional<DType> index_dtype_;
-
-  size_t find(std::string_view name) const;  // throws
-  void index_names();                        // after names_ and infos_ are filled
-
  private:
-  std::vector<uint32_t> order_;  // positions sorted by name
+  struct Place {
+    uint32_t file;
+    uint32_t index;
+  };
+
+  Checkpoint(WeightFiles::Format format, std::vector<std::unique_ptr<WeightFile>> files);
+  void add(uint32_t file, uint32_t index);
+  void sort_names(const std::string& origin);
+  size_t find(std::string_view name) const;
+
+  WeightFiles::Format format_;
+  std::vector<std::unique_ptr<WeightFile>> files_;
+  std::vector<std::string> names_;
+  std::vector<Place> places_;     // beside names_
+  std::vector<uint32_t> sorted_;  // positions in the order of names
+  std::optional<DType> index_dtype_;
 };
 
 at::ScalarType scalar_type(DType dtype);
