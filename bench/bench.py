@@ -157,7 +157,7 @@ def start_up():
         runs = [run([BACKPLANE, *command], **environment) for _ in range(2 * ROUNDS + 1)]
         rows.append([title, f"{1000 * statistics.median(r['wall_s'] for r in runs):.0f} ms", f"{statistics.median(r['rss_mb'] for r in runs):.0f} MB"])
 
-    plugin = glob.glob(os.path.join(ROOT, "build/plugins/**/*bert*.so"), recursive=True)[0]
+    plugin = os.path.join(ROOT, "build/plugins/libbert.so")
     with tempfile.TemporaryDirectory() as folder:
         for i in range(400):
             shutil.copyfile(plugin, os.path.join(folder, f"copy{i}.so"))
@@ -182,30 +182,22 @@ def plugin_build():
     """Compiles and links one plugin without the compiler cache, the shared precompiled header being there."""
     rows = []
     for name in ("bert", "llama"):
-        objects = glob.glob(os.path.join(ROOT, f"build/plugins/**/{name}.dir/**/*.o"), recursive=True) or glob.glob(
-            os.path.join(ROOT, f"build/plugins/{name}/**/*.o"), recursive=True)
-        libraries = glob.glob(os.path.join(ROOT, f"build/plugins/**/*{name}*.so"), recursive=True)
-        sources = [path for path in objects if "pch" not in path]
-        for path in sources + libraries:
+        library = os.path.join(ROOT, f"build/plugins/lib{name}.so")
+        sources = glob.glob(os.path.join(ROOT, f"build/plugins/{name}/CMakeFiles/backplane-plugin-{name}.dir/**/*.cpp.o"), recursive=True)
+        for path in [*sources, library]:
             os.remove(path)
         log = os.path.join(ROOT, "build/.ninja_log")
         size = os.path.getsize(log)
-        run(["ninja", "-j1", *(os.path.relpath(path, os.path.join(ROOT, "build")) for path in libraries), "-C", os.path.join(ROOT, "build")], CCACHE_DISABLE="1")
-        compiled, linked = 0.0, 0.0
+        run(["ninja", "-C", os.path.join(ROOT, "build"), "-j1", f"plugins/lib{name}.so"], CCACHE_DISABLE="1")
         with open(log) as file:
             file.seek(size)
-            seen = set()
+            steps = {}
             for line in file:
                 begin, end, _, target, _ = line.rstrip("\n").split("\t")
-                step = (begin, end)
-                if step in seen:
-                    continue
-                seen.add(step)
-                if target.endswith(".o"):
-                    compiled += (int(end) - int(begin)) / 1000
-                elif target.endswith(".so"):
-                    linked += (int(end) - int(begin)) / 1000
-        rows.append([name, f"{compiled:.1f} s ({len(sources)} files)", f"{linked:.2f} s", f"{os.path.getsize(libraries[0]) / 1024:.0f} KB"])
+                steps[target] = (int(end) - int(begin)) / 1000
+        compiled = sum(seconds for target, seconds in steps.items() if target.endswith(".o"))
+        linked = sum(seconds for target, seconds in steps.items() if target.endswith(".so"))
+        rows.append([name, f"{compiled:.1f} s ({len(sources)} files)", f"{linked:.2f} s", f"{os.path.getsize(library) / 1024:.0f} KB"])
     say("## A plugin's build")
     say("Without the compiler cache, with the precompiled header that all plugins share; linking includes writing the manifest.")
     say()
