@@ -247,27 +247,35 @@ void RepoLayout::link(const std::string& commit, const std::string& file, const 
   throw_io("link", path, EEXIST);
 }
 
-PartialBlob::PartialBlob(std::string blob_path, bool hashed, uint64_t expected_size)
-    : blob_path_(std::move(blob_path)), path_(blob_path_ + ".incomplete"), expected_size_(expected_size) {
+PartialBlob::PartialBlob(const RepoLayout& layout, const std::string& etag, uint64_t expected_size)
+    : etag_(etag), blob_path_(layout.blob(etag)), path_(blob_path_ + ".incomplete"), expected_size_(expected_size) {
   make_folders(parent_of(path_));
   fd_ = Descriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666));
   if (fd_ < 0) fail("open");
   struct stat info {};
   if (::fstat(fd_, &info) != 0 || !S_ISREG(info.st_mode))
     throw Error(ErrorCode::io, concat("'", path_, "' is not a regular file; remove it"));
-  if (hashed) digest_.emplace(Digest::Kind::sha256);
   size_ = static_cast<uint64_t>(info.st_size);
-  if (!hashed || size_ > expected_size_) {
-    if (::lseek(fd_, 0, SEEK_END) < 0) fail("seek in");
-    return;
-  }
+  start_digests();
+  if (size_ > expected_size_ || expected_size_ == UINT64_MAX) restart();
   std::vector<char> buffer(1 << 20);
   for (uint64_t at = 0; at < size_;) {
     const ssize_t count = ::read(fd_, buffer.data(), std::min<uint64_t>(buffer.size(), size_ - at));
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) fail("read");
-    digest_->update({buffer.data(), static_cast<size_t>(count)});
+    for (Digest& digest : digests_) digest.update({buffer.data(), static_cast<size_t>(count)});
     at += static_cast<uint64_t>(count);
+  }
+}
+
+void PartialBlob::start_digests() {
+  digests_.clear();
+  if (is_sha256(etag_)) {
+    digests_.emplace_back(Digest::Kind::sha256);
+  } else if (is_commit_hash(etag_) && expected_size_ != UINT64_MAX) {
+    digests_.emplace_back(Digest::Kind::sha1)
+        .update(concat("blob ", std::to_string(expected_size_), std::string_view("\0", 1)));
+    digests_.emplace_back(Digest::Kind::sha1);
   }
 }
 
@@ -283,7 +291,7 @@ void PartialBlob::fail(const char* action) const {
 }
 
 void PartialBlob::append(std::string_view bytes) {
-  if (digest_) digest_->update(bytes);
+  for (Digest& digest : digests_) digest.update(bytes);
   while (!bytes.empty()) {
     const ssize_t count = ::write(fd_, bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
@@ -295,11 +303,14 @@ void PartialBlob::append(std::string_view bytes) {
 
 void PartialBlob::restart() {
   if (::ftruncate(fd_, 0) != 0 || ::lseek(fd_, 0, SEEK_SET) != 0) fail("truncate");
-  if (digest_) digest_.emplace(Digest::Kind::sha256);
+  start_digests();
   size_ = 0;
 }
 
-std::string PartialBlob::digest() { return digest_->hex(); }
+std::optional<bool> PartialBlob::matches_etag() {
+  if (digests_.empty()) return std::nullopt;
+  return std::any_of(digests_.begin(), digests_.end(), [this](Digest& digest) { return digest.hex() == etag_; });
+}
 
 void PartialBlob::commit() {
   if (::fsync(fd_) != 0) fail("sync");

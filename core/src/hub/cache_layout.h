@@ -73,30 +73,34 @@ class RepoLayout {
   std::string folder_;
 };
 
-/// `blobs/<etag>.incomplete` under its lock: bytes are added, hashed, and at the end moved to the blob's own name.
+/// `blobs/<etag>.incomplete`, whose lock the caller holds: bytes are added, hashed, and at the end moved to the blob's
+/// own name.
 class PartialBlob {
  public:
-  /// Opens or creates it, and hashes what is there. Throws `io`.
-  PartialBlob(std::string blob_path, bool hashed, uint64_t expected_size);
+  /// Opens or creates it, and hashes what is there. `expected_size` UINT64_MAX: not known. Throws `io`.
+  PartialBlob(const RepoLayout& layout, const std::string& etag, uint64_t expected_size);
 
   uint64_t size() const { return size_; }
   const std::string& path() const { return path_; }
   /// Throws `io`; for a full disk it says what is free and what partial files occupy.
   void append(std::string_view bytes);
   void restart();
-  /// sha256 of all bytes; only where `hashed`.
-  std::string digest();
+  /// Whether the bytes have the hash that the ETag is: the sha256 of an LFS file, git's id of a blob (or the plain sha1
+  /// that mirrors take instead). nullopt where it is none. To be asked once, when the bytes are complete.
+  std::optional<bool> matches_etag();
   /// Syncs, and renames over the blob.
   void commit();
   void discard();
 
  private:
   [[noreturn]] void fail(const char* action) const;
+  void start_digests();
 
+  std::string etag_;
   std::string blob_path_;
   std::string path_;
   Descriptor fd_;
-  std::optional<Digest> digest_;
+  std::vector<Digest> digests_;
   uint64_t size_ = 0;
   uint64_t expected_size_;
 };

@@ -164,7 +164,6 @@ HttpFailure transport_failure(CURLcode code, const std::string& detail, bool pro
       return failure;
     }
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
       return HttpFailure(text, false);
     default:
       return HttpFailure(text, true);

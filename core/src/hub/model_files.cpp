@@ -358,7 +358,7 @@ std::optional<std::string> ModelFiles::State::find_in_repo(const std::string& fi
     const std::string blob = layout->blob(answer->etag);
     const FileLock lock = FileLock::acquire(layout->lock(answer->etag), stopped);
     if (force || !file_exists(blob)) {
-      PartialBlob partial(blob, is_sha256(answer->etag), answer->size.value_or(UINT64_MAX));
+      PartialBlob partial(*layout, answer->etag, answer->size.value_or(UINT64_MAX));
       if (force) partial.restart();
       const uint64_t missing = answer->size.value_or(0) - std::min(answer->size.value_or(0), partial.size());
       const std::string folder = layout->folder() + "/blobs";

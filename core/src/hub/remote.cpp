@@ -5,6 +5,7 @@
 
 #include "backplane/base/error.h"
 #include "backplane/base/json.h"
+#include "backplane/base/log.h"
 #include "backplane/base/strings.h"
 
 namespace backplane::hub {
@@ -66,8 +67,12 @@ void RemoteRepo::refuse(const HttpResponse& response, const std::string& revisio
   const std::string code = response.header("x-error-code").value_or("");
   const std::string message = response.header("x-error-message").value_or("");
   const bool has_token = client_.settings().token.has_value();
-  if (!client_.is_endpoint(response.url))
-    throw HttpFailure(concat("HTTP status ", response.status, " from '", parse_url(response.url)->host, "'"), true);
+  if (!client_.is_endpoint(response.url)) {
+    // A store of large files: another address, from the hub, may do (they expire), but not for long.
+    HttpFailure failure(concat("HTTP status ", response.status, " from '", parse_url(response.url)->host, "'"), true);
+    failure.tries = 2;
+    throw failure;
+  }
   if (code == "RevisionNotFound") {
     throw Error(ErrorCode::revision_not_found,
                 concat("repository '", id_, "' has no revision '", revision,
@@ -212,12 +217,13 @@ std::string RemoteRepo::range(const std::string& revision, const std::string& fi
   }
 }
 
-void RemoteRepo::transfer(const std::string& file, const RemoteFile& remote, PartialBlob& blob,
+bool RemoteRepo::transfer(const std::string& file, const RemoteFile& remote, PartialBlob& blob,
                           const std::function<void(int64_t)>& advance, const StopFlag& stopped) const {
   Backoff backoff(kRetryBudget, stopped);
   const uint64_t expected = remote.size.value_or(UINT64_MAX);
   uint64_t farthest = blob.size();
   int short_answers = 0;
+  bool resumed = false;
   const auto restart = [&] {
     advance(-static_cast<int64_t>(blob.size()));
     blob.restart();
@@ -260,27 +266,34 @@ void RemoteRepo::transfer(const std::string& file, const RemoteFile& remote, Par
         throw HttpFailure(what, true);
       }
     } catch (const HttpFailure& failure) {
-      backoff.wait(failure);
+      complete = blob.size() == expected;
+      if (!complete) backoff.wait(failure);
     }
+    resumed |= !complete && blob.size() > 0;
   }
+  return resumed;
 }
 
 void RemoteRepo::fetch(const std::string& file, const RemoteFile& remote, PartialBlob& blob, ProgressBars* progress,
                        const StopFlag& stopped) const {
-  if (blob.size() > remote.size.value_or(0)) blob.restart();
   const size_t bar = progress ? progress->add(file, remote.size.value_or(0), blob.size()) : 0;
   const auto advance = [&](int64_t bytes) {
     if (progress) progress->advance(bar, bytes);
   };
-  const bool resumed = blob.size() > 0;
+  bool resumed = blob.size() > 0;
   for (bool again = false;; again = true) {
     std::string what;
     try {
-      transfer(file, remote, blob, advance, stopped);
-      if (!is_sha256(remote.etag)) break;
-      const std::string digest = blob.digest();
-      if (digest == remote.etag) break;
-      what = concat("sha256 ", digest, " instead of ", remote.etag);
+      resumed |= transfer(file, remote, blob, advance, stopped);
+      const auto matches = blob.matches_etag();
+      if (matches.value_or(true)) break;
+      what = concat("their ", is_sha256(remote.etag) ? "sha256" : "hash", " is not ", remote.etag);
+      if (!is_sha256(remote.etag) && (again || !resumed)) {
+        // Only the hub itself surely takes git's ids for ETags; another server's may mean anything.
+        warn(concat("'", file, "' from repository '", id_, "' does not have the hash that its ETag ", remote.etag,
+                    " seems to be"));
+        break;
+      }
     } catch (const Damaged& damaged) {
       what = damaged.what;
     }

@@ -44,7 +44,8 @@ class RemoteRepo {
  private:
   std::string file_url(const std::string& revision, const std::string& file) const;
   [[noreturn]] void refuse(const HttpResponse& response, const std::string& revision) const;
-  void transfer(const std::string& file, const RemoteFile& remote, PartialBlob& blob,
+  /// True where the bytes came in more than one piece.
+  bool transfer(const std::string& file, const RemoteFile& remote, PartialBlob& blob,
                 const std::function<void(int64_t)>& advance, const StopFlag& stopped) const;
 
   HttpClient& client_;
