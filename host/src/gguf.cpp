@@ -37,7 +37,7 @@ GgufEntry gguf_entry(const std::string& path) { return entry_of(read_header(path
 
 Json gguf_config_json(const std::string& path) {
   const GgufFile file = read_header(path);
-  return to_json(Value(gguf_config(file, entry_of(file, path).mapping, path)));
+  return to_json(Value(gguf_config(file, entry_of(file, path).mapping)));
 }
 
 }  // namespace backplane

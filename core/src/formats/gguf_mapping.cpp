@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "backplane/base/error.h"
+#include "backplane/base/strings.h"
+
 namespace backplane {
 namespace {
 
@@ -21,6 +24,12 @@ std::optional<std::string_view> match(std::string_view text, std::string_view pa
 }
 
 }  // namespace
+
+std::string gguf_architecture(const GgufFile& gguf, const std::string& file) {
+  std::string architecture = gguf.text("general.architecture");
+  if (architecture.empty()) throw Error(ErrorCode::bad_checkpoint, concat("'", file, "' has no general.architecture"));
+  return architecture;
+}
 
 const GgufMapping* choose_gguf_mapping(const GgufFile& gguf, const std::vector<const GgufMapping*>& mappings) {
   const std::string architecture = gguf.text("general.architecture");

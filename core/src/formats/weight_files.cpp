@@ -7,6 +7,7 @@
 #include "backplane/base/json.h"
 #include "backplane/base/limits.h"
 #include "backplane/base/strings.h"
+#include "backplane/hub/hub.h"
 
 namespace backplane {
 namespace {
@@ -21,20 +22,14 @@ constexpr std::string_view kTensorflow = "tf_model.h5";
 constexpr std::string_view kTensorflow1 = "model.ckpt.index";
 constexpr std::string_view kFlax = "flax_model.msgpack";
 
-class Folder : public WeightSource {
- public:
-  explicit Folder(const std::string& path) : path_(path) {}
-  std::string origin() const override { return path_; }
-  bool is_hub() const override { return false; }
-  std::optional<std::string> find(const std::string& name) override {
-    std::string path = path_beneath(path_, name);
-    return file_exists(path) ? std::optional(std::move(path)) : std::nullopt;
+bool exists(ModelFiles& files, std::string_view name) {
+  try {
+    files.size(std::string(name));
+    return true;
+  } catch (const Error&) {  // what cannot be asked for is not there for the message either
+    return false;
   }
-  bool exists(const std::string& name) override { return find(name).has_value(); }
-
- private:
-  const std::string& path_;
-};
+}
 
 // The variant stands before the last extension (AC-90).
 std::string with_variant(std::string_view name, const std::string& variant) {
@@ -43,50 +38,54 @@ std::string with_variant(std::string_view name, const std::string& variant) {
   return result;
 }
 
-WeightFiles open_index(WeightSource& source, const std::string& path, Format format) {
-  WeightFiles files{format, {}, parse_shard_index(read_file(path, limits::kSafetensorsHeaderBytes), path)};
-  const auto found = source.find_all(files.index->shards);
+WeightFiles open_index(ModelFiles& files, const std::string& path, Format format, ProgressBars* progress) {
+  WeightFiles result{format, {}, parse_shard_index(read_file(path, limits::kSafetensorsHeaderBytes), path)};
+  const auto& shards = result.index->shards;
+  if (!files.is_local()) {
+    result.paths = files.get(shards, progress);
+    return result;
+  }
   std::vector<std::string> missing;
-  for (size_t i = 0; i < found.size(); ++i) {
-    if (found[i]) {
-      files.paths.push_back(*found[i]);
+  for (const auto& shard : shards) {
+    if (auto found = files.find(shard)) {
+      result.paths.push_back(*std::move(found));
     } else {
-      missing.push_back(files.index->shards[i]);
+      missing.push_back(shard);
     }
   }
-  if (!missing.empty()) {
-    const size_t count = missing.size();
-    if (count > 5) missing.resize(5);
-    throw Error(ErrorCode::file_not_found,
-                concat("'", source.origin(), "' does not appear to have the ", count, " of ", found.size(), " shards ",
-                       join(missing), missing.size() < count ? ", …" : "", " that '", path, "' names"));
-  }
-  return files;
+  if (missing.empty()) return result;
+  const size_t count = missing.size();
+  constexpr size_t kShown = 5;
+  missing.resize(std::min(count, kShown));
+  throw Error(ErrorCode::file_not_found,
+              concat("'", files.name_or_path(), "' does not appear to have ", count, " of the ", shards.size(),
+                     " shards that '", path, "' names: ", join(missing), count > kShown ? ", …" : ""));
 }
 
-[[noreturn]] void throw_no_weights(WeightSource& source, const WeightOptions& options) {
+[[noreturn]] void throw_no_weights(ModelFiles& files, const WeightOptions& options) {
   const std::string safetensors = with_variant(kSafetensors, options.variant);
   const std::string pytorch = with_variant(kPytorch, options.variant);
   const auto missing = [&](const std::string& names, const std::string& rest) {
     throw Error(ErrorCode::file_not_found,
-                source.is_hub() ? concat("'", source.origin(), "' does not appear to have a file named ", names, rest)
-                                : concat("no file named ", names, " found in directory '", source.origin(), "'", rest));
+                !files.is_local()
+                    ? concat("'", files.name_or_path(), "' does not appear to have a file named ", names, rest)
+                    : concat("no file named ", names, " found in directory '", files.name_or_path(), "'", rest));
   };
   if (options.use_safetensors == true) {
-    if (!source.is_hub()) missing(safetensors, "");
+    if (files.is_local()) missing(safetensors, "");
     missing(concat(safetensors, " or ", with_variant(kSafetensorsIndex, options.variant)),
             " and thus cannot be loaded with `safetensors`; save the model with `safe_serialization=True`, or do not "
             "set `use_safetensors=True`");
   }
-  if (source.exists(std::string(kTensorflow)) || (!source.is_hub() && source.exists(std::string(kTensorflow1)))) {
+  if (exists(files, kTensorflow) || (files.is_local() && exists(files, kTensorflow1))) {
     missing(pytorch,
             " but there is a file for TensorFlow weights; use `from_tf=True` to load this model from those weights");
   }
-  if (source.exists(std::string(kFlax))) {
+  if (exists(files, kFlax)) {
     missing(pytorch,
             " but there is a file for Flax weights; use `from_flax=True` to load this model from those weights");
   }
-  if (!options.variant.empty() && (source.exists(std::string(kPytorch)) || source.exists(std::string(kSafetensors)))) {
+  if (!options.variant.empty() && (exists(files, kPytorch) || exists(files, kSafetensors))) {
     missing(concat(pytorch, " or ", safetensors), concat(" but there is a file without the variant ", options.variant,
                                                          "; use `variant=None` to load this model from those weights"));
   }
@@ -95,12 +94,6 @@ WeightFiles open_index(WeightSource& source, const std::string& path, Format for
 }
 
 }  // namespace
-
-std::vector<std::optional<std::string>> WeightSource::find_all(const std::vector<std::string>& names) {
-  std::vector<std::optional<std::string>> paths;
-  for (const auto& name : names) paths.push_back(find(name));
-  return paths;
-}
 
 ShardIndex parse_shard_index(std::string_view text, const std::string& file) {
   const Json json =
@@ -142,12 +135,12 @@ ShardIndex parse_shard_index(std::string_view text, const std::string& file) {
   return index;
 }
 
-WeightFiles find_weight_files(WeightSource& source, const WeightOptions& options) {
+WeightFiles find_weight_files(ModelFiles& files, const WeightOptions& options, ProgressBars* progress) {
   const auto explicit_file = [&](const std::string& name, Format format) {
-    auto path = source.find(name);
+    auto path = files.find(name);
     if (!path)
       throw Error(ErrorCode::file_not_found,
-                  concat("'", source.origin(), "' does not appear to have a file named ", name));
+                  concat("'", files.name_or_path(), "' does not appear to have a file named ", name));
     return WeightFiles{format, {*std::move(path)}, std::nullopt};
   };
   if (!options.gguf_file.empty()) return explicit_file(options.gguf_file, Format::gguf);
@@ -158,8 +151,8 @@ WeightFiles find_weight_files(WeightSource& source, const WeightOptions& options
                                                 "' is neither a safetensors file (*.safetensors) nor a safetensors "
                                                 "index file (*.safetensors.index.json)"));
     }
-    WeightFiles files = explicit_file(name, Format::safetensors);
-    return is_index ? open_index(source, files.paths[0], Format::safetensors) : files;
+    WeightFiles result = explicit_file(name, Format::safetensors);
+    return is_index ? open_index(files, result.paths[0], Format::safetensors, progress) : result;
   }
   struct Candidate {
     std::string_view name;
@@ -172,17 +165,18 @@ WeightFiles find_weight_files(WeightSource& source, const WeightOptions& options
                                               {kPytorchIndex, Format::pytorch, true}};
   for (const auto& [name, format, is_index] : kCandidates) {
     if (options.use_safetensors && *options.use_safetensors != (format == Format::safetensors)) continue;
-    if (auto path = source.find(with_variant(name, options.variant))) {
-      if (is_index) return open_index(source, *path, format);
+    if (auto path = files.find(with_variant(name, options.variant))) {
+      if (is_index) return open_index(files, *path, format, progress);
       return {format, {*std::move(path)}, std::nullopt};
     }
   }
-  throw_no_weights(source, options);
+  throw_no_weights(files, options);
 }
 
 WeightFiles find_weight_files(const std::string& folder, const WeightOptions& options) {
-  Folder source(folder);
-  return find_weight_files(source, options);
+  if (!folder_exists(folder)) throw Error(ErrorCode::file_not_found, concat("there is no folder '", folder, "'"));
+  ModelFiles files(folder);
+  return find_weight_files(files, options);
 }
 
 }  // namespace backplane

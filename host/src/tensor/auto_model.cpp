@@ -50,15 +50,14 @@ void set_attention(PretrainedConfig& config, const Value& wanted) {
   config.attn_implementation = text == "eager" ? AttnImplementation::eager : AttnImplementation::sdpa;
 }
 
-std::unique_ptr<Checkpoint> open_weights(ModelFiles& files, const PretrainedOptions& options, const PretrainedConfig& config) {
+std::unique_ptr<Checkpoint> open_weights(ModelFiles& files, const PretrainedOptions& options) {
   if (options.gguf_file) {
     const std::string path = files.get(*options.gguf_file);
     const auto entry = gguf_entry(path);
-    return Checkpoint::open_gguf(path, entry.mapping, to_value(write_config(config)));
+    return Checkpoint::open_gguf(path, entry.mapping);
   }
   const WeightOptions weights{.variant = options.variant.value_or(""), .use_safetensors = options.use_safetensors};
-  const auto lookup = [&](const std::string& name) { return files.find(name); };
-  return Checkpoint::open(find_weight_files(lookup, files.name_or_path(), weights));
+  return Checkpoint::open(find_weight_files(files, weights));
 }
 
 // AC-116
@@ -85,7 +84,7 @@ ModelPtr model_from_pretrained(AutoClass auto_class, const std::string& name_or_
   auto resolved = resolve_model(auto_class.name, name_or_path, options);
   auto& config = *resolved.config;
   set_attention(config, options.attn_implementation);
-  const auto checkpoint = open_weights(resolved.files, options, config);
+  const auto checkpoint = open_weights(resolved.files, options);
   const auto dtype = wanted_dtype(options.torch_dtype, config, checkpoint.get());
   config.torch_dtype = std::string(torch_dtype_name(dtype_of(dtype.value_or(at::kFloat))));  // AC-110
 

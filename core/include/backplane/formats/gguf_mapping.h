@@ -42,6 +42,9 @@ struct GgufMapping {
   std::vector<std::pair<std::string_view, Value>> constants;  // config entries that every file of it gets
 };
 
+/// general.architecture. Throws `bad_checkpoint` where the file does not say.
+std::string gguf_architecture(const GgufFile& gguf, const std::string& file);
+
 /// The mapping that serves the file: one whose name_contains fits before one without. nullptr where there is none.
 const GgufMapping* choose_gguf_mapping(const GgufFile& gguf, const std::vector<const GgufMapping*>& mappings);
 

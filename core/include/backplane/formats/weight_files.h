@@ -10,6 +10,9 @@
 
 namespace backplane {
 
+class ModelFiles;
+class ProgressBars;
+
 /// model.safetensors.index.json or pytorch_model.bin.index.json (AC-94).
 struct ShardIndex {
   std::vector<std::pair<std::string, std::string>> weight_map;  // tensor -> shard, in the file's order
@@ -36,25 +39,10 @@ struct WeightFiles {
   std::optional<ShardIndex> index;
 };
 
-/// Where a model's files come from: a folder, or a hub repository.
-class WeightSource {
- public:
-  virtual ~WeightSource() = default;
-  /// The folder or the repository's id, for messages.
-  virtual std::string origin() const = 0;
-  virtual bool is_hub() const = 0;
-  /// The local path of the file `name` (which may be fetched first); nothing where there is none.
-  virtual std::optional<std::string> find(const std::string& name) = 0;
-  /// Whether there is such a file, without fetching it.
-  virtual bool exists(const std::string& name) = 0;
-  /// `find` of several, which a hub may fetch in parallel.
-  virtual std::vector<std::optional<std::string>> find_all(const std::vector<std::string>& names);
-};
-
-/// Looks the files up in the order of AC-88 to AC-90. Throws `file_not_found` with the sentence of those rules (no
-/// weights, only TensorFlow or Flax weights, another variant, a missing shard), `bad_config` for an impossible
-/// explicit_file.
-WeightFiles find_weight_files(WeightSource& source, const WeightOptions& options = {});
+/// Looks the files up in the order of AC-88 to AC-90, and fetches what a hub has. Throws `file_not_found` with the
+/// sentence of those rules (no weights, only TensorFlow or Flax weights, another variant, a missing shard),
+/// `bad_config` for an impossible explicit_file; else as ModelFiles.
+WeightFiles find_weight_files(ModelFiles& files, const WeightOptions& options = {}, ProgressBars* progress = nullptr);
 
 /// The same over a local folder.
 WeightFiles find_weight_files(const std::string& folder, const WeightOptions& options = {});
