@@ -20,7 +20,7 @@ endif()
 # Flags of our own code; third-party headers come in as SYSTEM.
 add_library(backplane_flags INTERFACE)
 # -Wrestrict: GCC 12 sees overlaps in std::string that are not there (GCC bug 105651).
-target_compile_options(backplane_flags INTERFACE -Wall -Wextra -Wno-missing-field-initializers $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
+target_compile_options(backplane_flags INTERFACE -Wall -Wextra -Wno-missing-field-initializers $<$<AND:$<CXX_COMPILER_ID:GNU>,$<CONFIG:Release>>:-Wno-restrict>)
 if(BACKPLANE_WERROR)
   target_compile_options(backplane_flags INTERFACE -Werror)
 endif()
