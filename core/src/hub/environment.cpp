@@ -14,6 +14,11 @@
 namespace backplane::hub {
 namespace {
 
+HubDefaults& defaults() {
+  static HubDefaults value;
+  return value;
+}
+
 std::string home() {
   if (auto value = environment("HOME")) return *value;
   const passwd* user = ::getpwuid(::getuid());
@@ -100,12 +105,13 @@ std::string default_cache_dir() {
   for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}) {
     if (auto value = environment(name)) return expand(*value);
   }
+  if (defaults().cache_dir && !environment("HF_HOME")) return *defaults().cache_dir;
   return hub_home() + "/hub";
 }
 
 std::string default_endpoint() {
-  std::string endpoint =
-      is_true(environment("HUGGINGFACE_CO_STAGING")) ? "https://hub-ci.huggingface.co" : "https://huggingface.co";
+  std::string endpoint = defaults().endpoint.value_or("https://huggingface.co");
+  if (is_true(environment("HUGGINGFACE_CO_STAGING"))) endpoint = "https://hub-ci.huggingface.co";
   if (auto value = environment("HUGGINGFACE_CO_RESOLVE_ENDPOINT")) endpoint = *value;
   if (auto value = environment("HF_ENDPOINT")) endpoint = *value;
   while (endpoint.ends_with('/')) endpoint.pop_back();
@@ -143,3 +149,9 @@ long etag_timeout() { return seconds("HF_HUB_ETAG_TIMEOUT"); }
 long download_timeout() { return seconds("HF_HUB_DOWNLOAD_TIMEOUT"); }
 
 }  // namespace backplane::hub
+
+namespace backplane {
+
+void set_hub_defaults(HubDefaults value) { hub::defaults() = std::move(value); }
+
+}  // namespace backplane

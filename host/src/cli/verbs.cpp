@@ -6,6 +6,8 @@ namespace backplane::cli {
 
 void add_verbs(CLI::App& app) {
   add_tokenize(app);
+  add_download(app);
+  add_cache(app);
   auto* bench = app.add_subcommand("bench", "Measure loading, prompts, decoding; with the limit of this machine beside each");
   bench->require_subcommand(1);
   add_bench_tokenize(*bench);

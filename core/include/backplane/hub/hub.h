@@ -113,6 +113,13 @@ Snapshot download(const std::string& name_or_path, const std::vector<std::string
 /// other into a new temporary file that the caller owns (AC-03). Throws `file_not_found`, `network`.
 std::string download_url(const std::string& url, const HubOptions& options = {});
 
+/// What holds where neither the call nor the environment says anything: `cache` and `endpoint` of backplane.yaml. Set
+/// at start, before other threads use the hub.
+struct HubDefaults {
+  std::optional<std::string> cache_dir, endpoint;
+};
+void set_hub_defaults(HubDefaults defaults);
+
 /// True for "http://" and "https://".
 bool is_url(const std::string& text);
 
