@@ -20,13 +20,12 @@ GgufEntry entry_of(const GgufFile& file, const std::string& path) {
   const std::string architecture = gguf_architecture(file, path);
   const auto source = plugin_source();
   auto& registry = Registry::process();
-  if (auto entry = registry.gguf(architecture)) return *entry;
-  const auto config = registry.config(architecture);
-  if (config) {
-    source->load(registry, *config->provider);
-    if (auto entry = registry.gguf(architecture)) return *entry;
-    throw Error(ErrorCode::unknown_model_type, concat("'", path, "': plugin '", config->provider->id, "' does not read GGUF files of '", architecture, "'"));
+  auto entry = registry.gguf(architecture);
+  if (entry && entry->mapping.tensors.empty()) {  // declared by a manifest
+    source->load(registry, *entry->provider);
+    entry = registry.gguf(architecture);
   }
+  if (entry) return *entry;
   throw Error(ErrorCode::plugin_not_installed, concat("'", path, "' is of architecture '", architecture, "', which no installed plugin reads; searched: ",
                                                       join(source->searched())));
 }

@@ -105,8 +105,7 @@ Registration open_plugin(const std::string& path, const Manifest& manifest) {
   Registration registration = open_and_register(path, &manifest).registration;
   Manifest actual;
   actual.set_provides(registration);
-  if (actual.configs != manifest.configs || actual.models != manifest.models ||
-      actual.preprocessors != manifest.preprocessors) {
+  if (!actual.provides_the_same(manifest)) {
     throw Error(ErrorCode::bad_plugin, concat(path, ": registers something else than its manifest says; rebuild the plugin"));
   }
   return registration;

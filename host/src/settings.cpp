@@ -14,6 +14,7 @@
 #include "backplane/base/files.h"
 #include "backplane/base/log.h"
 #include "backplane/base/strings.h"
+#include "sidecar.h"
 
 namespace backplane {
 namespace {
@@ -24,6 +25,7 @@ constexpr char kFileName[] = "backplane.yaml";
 constexpr char kSystemFolder[] = "/etc/backplane";
 constexpr uint64_t kMaxBytes = 1 << 20;
 constexpr int kMaxNesting = 32;
+constexpr int64_t kMaxPriority = 1'000'000;
 
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
@@ -46,18 +48,9 @@ bool nested_too_deeply(std::string_view yaml) {
 
 class Reader {
  public:
-  Reader(Settings& settings, const std::string& file) : settings_(settings), file_(file) {}
+  explicit Reader(const std::string& file) : file_(file) {}
 
-  void read(const YAML::Node& root) {
-    if (!root.IsDefined() || root.IsNull()) return;
-    section(root, "", {{"plugins", [this](const auto& n) { plugins(n); }},
-                       {"trust", [this](const auto& n) { trust(n); }},
-                       {"cache", [this](const auto& n) { settings_.cache_folder = path(text(n, "cache")); }},
-                       {"endpoint", [this](const auto& n) { settings_.endpoint = text(n, "endpoint"); }},
-                       {"threads", [this](const auto& n) { settings_.threads = number(n, "threads", 1, 4096); }}});
-  }
-
- private:
+ protected:
   using Member = std::pair<const char*, std::function<void(const YAML::Node&)>>;
 
   [[noreturn]] void refuse(const YAML::Node& node, const std::string& why) const {
@@ -98,12 +91,34 @@ class Reader {
     return values;
   }
 
+  bool boolean(const YAML::Node& node, const std::string& key) const {
+    bool value = false;
+    if (!node.IsScalar() || !YAML::convert<bool>::decode(node, value)) refuse(node, concat("'", key, "' must be true or false"));
+    return value;
+  }
+
   // "~/x" is below the home folder, a relative path below the file's folder.
   std::string path(const std::string& text) const {
     if (text == "~" || text.starts_with("~/")) return environment("HOME") + text.substr(1);
     return fs::absolute(text, fs::absolute(file_).parent_path()).lexically_normal().string();
   }
 
+  const std::string& file_;
+};
+
+class SettingsReader : Reader {
+ public:
+  SettingsReader(Settings& settings, const std::string& file) : Reader(file), settings_(settings) {}
+
+  void read(const YAML::Node& root) {
+    section(root, "", {{"plugins", [this](const auto& n) { plugins(n); }},
+                       {"trust", [this](const auto& n) { trust(n); }},
+                       {"cache", [this](const auto& n) { settings_.cache_folder = path(text(n, "cache")); }},
+                       {"endpoint", [this](const auto& n) { settings_.endpoint = text(n, "endpoint"); }},
+                       {"threads", [this](const auto& n) { settings_.threads = number(n, "threads", 1, 4096); }}});
+  }
+
+ private:
   void plugins(const YAML::Node& node) {
     section(node, "plugins",
             {{"folders",
@@ -125,7 +140,7 @@ class Reader {
                 if (!n.IsMap()) refuse(n, "'plugins.priority' must map plugin ids to numbers");
                 for (const auto& e : n) {
                   settings_.priority[text(e.first, "plugins.priority")] =
-                      number(e.second, "plugins.priority", -1'000'000, 1'000'000);
+                      number(e.second, "plugins.priority", -kMaxPriority, kMaxPriority);
                 }
               }}});
   }
@@ -142,8 +157,34 @@ class Reader {
   }
 
   Settings& settings_;
-  const std::string& file_;
 };
+
+class SidecarReader : Reader {
+ public:
+  SidecarReader(Sidecar& sidecar, const std::string& file) : Reader(file), sidecar_(sidecar) {}
+
+  void read(const YAML::Node& root) {
+    section(root, "", {{"priority", [this](const auto& n) { sidecar_.priority = number(n, "priority", -kMaxPriority, kMaxPriority); }},
+                       {"disabled", [this](const auto& n) { sidecar_.disabled = boolean(n, "disabled"); }},
+                       {"documentation", [this](const auto& n) { text(n, "documentation"); }}});
+  }
+
+ private:
+  Sidecar& sidecar_;
+};
+
+template <class YamlReader>
+void read_yaml(YamlReader reader, std::string_view yaml, const std::string& file) {
+  if (yaml.size() > kMaxBytes || nested_too_deeply(yaml)) {
+    throw Error(ErrorCode::bad_settings, concat(file, ": too long or nested too deeply"));
+  }
+  try {
+    const YAML::Node root = YAML::Load(std::string(yaml));
+    if (root.IsDefined() && !root.IsNull()) reader.read(root);
+  } catch (const YAML::Exception& error) {
+    throw Error(ErrorCode::bad_settings, concat(file, ":", error.mark.line + 1, ": ", error.msg));
+  }
+}
 
 bool may_bring_code(const fs::path& file) {
   struct stat status {};
@@ -192,14 +233,13 @@ std::string built_in_plugin_folder() {
 }
 
 void read_settings(Settings& settings, std::string_view yaml, const std::string& file) {
-  if (yaml.size() > kMaxBytes || nested_too_deeply(yaml)) {
-    throw Error(ErrorCode::bad_settings, concat(file, ": too long or nested too deeply"));
-  }
-  try {
-    Reader(settings, file).read(YAML::Load(std::string(yaml)));
-  } catch (const YAML::Exception& error) {
-    throw Error(ErrorCode::bad_settings, concat(file, ":", error.mark.line + 1, ": ", error.msg));
-  }
+  read_yaml(SettingsReader(settings, file), yaml, file);
+}
+
+Sidecar read_sidecar(const std::string& path) {
+  Sidecar sidecar;
+  read_yaml(SidecarReader(sidecar, path), read_file(path, kMaxBytes), path);
+  return sidecar;
 }
 
 Settings load_settings(const SettingsArguments& arguments) {

@@ -93,9 +93,17 @@ void Manifest::set_provides(const Registration& registration) {
   configs.clear();
   models.clear();
   preprocessors.clear();
+  ggufs.clear();
   for (const auto& e : registration.configs) configs.push_back({e.model_type, e.class_name});
   for (const auto& e : registration.models) models.push_back({e.auto_class, e.model_type, e.class_name, e.config_class});
   for (const auto& e : registration.preprocessors) preprocessors.push_back({e.auto_class, e.model_type, e.slow, e.fast});
+  for (const auto& e : registration.ggufs) {
+    ggufs.push_back({std::string(e.mapping.architecture), std::string(e.mapping.model_type)});
+  }
+}
+
+bool Manifest::provides_the_same(const Manifest& other) const {
+  return configs == other.configs && models == other.models && preprocessors == other.preprocessors && ggufs == other.ggufs;
 }
 
 Registration Manifest::declaration(const ProviderPtr& provider) const {
@@ -106,6 +114,13 @@ Registration Manifest::declaration(const ProviderPtr& provider) const {
   }
   for (const auto& e : preprocessors) {
     registration.preprocessors.push_back({e.auto_class, e.model_type, e.slow, e.fast, provider});
+  }
+  for (const auto& e : ggufs) {
+    GgufEntry entry;
+    entry.mapping.architecture = e.architecture;
+    entry.mapping.model_type = e.model_type;
+    entry.provider = provider;
+    registration.ggufs.push_back(std::move(entry));
   }
   return registration;
 }
@@ -130,6 +145,9 @@ std::string to_json(const Manifest& manifest) {
     if (!e.slow.empty()) entry["slow"] = e.slow;
     if (!e.fast.empty()) entry["fast"] = e.fast;
     json["preprocessors"].push_back(std::move(entry));
+  }
+  for (const auto& e : manifest.ggufs) {
+    json["ggufs"].push_back({{"architecture", e.architecture}, {"model_type", e.model_type}});
   }
   return json.dump();
 }
@@ -159,6 +177,9 @@ Manifest parse_manifest(std::string_view text, const std::string& path) {
   manifest.preprocessors = read.list<Manifest::Preprocessor>(json, "preprocessors", [&](const Json& e) {
     return Manifest::Preprocessor{read.name(e, "auto_class"), read.name(e, "model_type"), read.optional_name(e, "slow"),
                                   read.optional_name(e, "fast")};
+  });
+  manifest.ggufs = read.list<Manifest::Gguf>(json, "ggufs", [&](const Json& e) {
+    return Manifest::Gguf{read.name(e, "architecture"), read.name(e, "model_type")};
   });
   return manifest;
 }

@@ -81,8 +81,16 @@ void Registry::add(Registration registration, bool exist_ok) {
 }
 
 void Registry::remove(std::string_view provider_id) {
+  remove_if([&](const Provider& provider) { return provider.id == provider_id; });
+}
+
+void Registry::remove(const Provider& provider) {
+  remove_if([&](const Provider& other) { return other.id == provider.id && other.path == provider.path; });
+}
+
+void Registry::remove_if(const std::function<bool(const Provider&)>& unwanted) {
   std::unique_lock lock(mutex_);
-  const auto of_provider = [&](const auto& entry) { return entry.provider && entry.provider->id == provider_id; };
+  const auto of_provider = [&](const auto& entry) { return entry.provider && unwanted(*entry.provider); };
   std::erase_if(configs_, [&](const auto& item) { return of_provider(item.second); });
   std::erase_if(models_, [&](const auto& item) { return of_provider(item.second.front()); });
   std::erase_if(preprocessors_, [&](const auto& item) { return of_provider(item.second); });

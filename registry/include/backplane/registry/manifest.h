@@ -32,6 +32,11 @@ struct Manifest {
     std::string fast;
     friend bool operator==(const Preprocessor&, const Preprocessor&) = default;
   };
+  struct Gguf {
+    std::string architecture;
+    std::string model_type;
+    friend bool operator==(const Gguf&, const Gguf&) = default;
+  };
 
   std::string id;
   std::string version;
@@ -41,12 +46,15 @@ struct Manifest {
   std::vector<Config> configs;
   std::vector<Model> models;
   std::vector<Preprocessor> preprocessors;
+  std::vector<Gguf> ggufs;
 
   /// The model types, each once, in order.
   std::vector<std::string> model_types() const;
   /// Takes down what a plugin registered.
   void set_provides(const Registration& registration);
-  /// The entries without factories.
+  /// The same lists of entries in both.
+  bool provides_the_same(const Manifest& other) const;
+  /// The entries without factories, those of GGUF without tables. The texts of the latter are this manifest's.
   Registration declaration(const ProviderPtr& provider) const;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -83,6 +84,7 @@ class Registry {
 
   /// Forgets everything of a provider; objects made by it stay valid, since its library stays loaded.
   void remove(std::string_view provider_id);
+  void remove(const Provider& provider);
 
   std::optional<ConfigEntry> config(std::string_view model_type) const;
   /// By class name, where several types share it: the last one registered (AC-24).
@@ -103,6 +105,8 @@ class Registry {
   std::vector<std::string> auto_classes() const;
 
  private:
+  void remove_if(const std::function<bool(const Provider&)>& unwanted);
+
   // auto class, model type
   struct KeyLess {
     using is_transparent = void;
