@@ -106,6 +106,15 @@ std::shared_ptr<PretrainedConfig> PretrainedConfig::clone() const {
   return copy;
 }
 
+std::shared_ptr<PretrainedConfig> PretrainedConfig::clone_part(std::string_view key) const {
+  FieldLister lister;
+  const_cast<PretrainedConfig*>(this)->fields(lister);  // the lister only looks
+  for (const auto& [name, part] : lister.configs) {
+    if (name == key) return part->clone();
+  }
+  return nullptr;
+}
+
 std::shared_ptr<PretrainedConfig> PretrainedConfig::make_default() const {
   return make_(nullptr);
 }

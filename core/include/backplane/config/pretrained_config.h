@@ -111,6 +111,8 @@ class PretrainedConfig {
   const Value* find_extra(std::string_view key) const;
 
   std::shared_ptr<PretrainedConfig> clone() const;
+  /// A copy of the configuration inside under `key`; nullptr where there is none.
+  std::shared_ptr<PretrainedConfig> clone_part(std::string_view key) const;
   /// A new one of this class with its defaults.
   std::shared_ptr<PretrainedConfig> make_default() const;
   /// Names the configurations inside; `make_config` has done it.

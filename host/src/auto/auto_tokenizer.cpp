@@ -1,0 +1,43 @@
+#include "backplane/host/auto_tokenizer.h"
+
+#include "backplane/config/config_json.h"
+#include "backplane/host/resolve_preprocessor.h"
+
+namespace backplane {
+namespace {
+
+// Every file that some tokenizer class reads (AC-129); each may be absent.
+constexpr const char* kFiles[] = {"tokenizer.json",     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                                  "chat_template.jinja", "vocab.json",           "merges.txt",              "vocab.txt",
+                                  "spiece.model",       "tokenizer.model",       "sentencepiece.bpe.model", "spm.model",
+                                  "tokenizer.tiktoken"};
+constexpr const char* kTemplateFolder = "additional_chat_templates/";
+
+}  // namespace
+
+std::shared_ptr<Tokenizer> make_tokenizer(const std::string& class_name, ModelFiles files, const PretrainedOptions& options) {
+  if (!files.is_local()) {
+    bool whole = false;
+    for (const char* file : kFiles) {
+      // The vocabulary of a slow class is not needed beside a tokenizer.json.
+      if (whole && std::string_view(file).starts_with("vocab")) break;
+      const bool found = files.find_optional(file).has_value();
+      if (std::string_view(file) == "tokenizer.json") whole = found;
+    }
+    for (const auto& file : files.list()) {
+      if (file.starts_with(kTemplateFolder)) files.find_optional(file);
+    }
+  }
+  TokenizerOptions own;
+  own.config["tokenizer_class"] = Value(class_name).to_string();
+  for (const auto& [key, value] : options.overrides) own.config[key] = python_dumps(to_json(value));
+  const std::string folder = options.subfolder.empty() ? files.folder() : files.folder() + "/" + options.subfolder;
+  return Tokenizer::from_folder(folder, own);
+}
+
+std::shared_ptr<Tokenizer> AutoTokenizer::from_pretrained(const std::string& name_or_path, const PretrainedOptions& options) {
+  const auto resolved = resolve_preprocessor(Auto::Tokenizer.name, name_or_path, options);
+  return make_tokenizer(resolved.class_name, resolved.files, options);
+}
+
+}  // namespace backplane
