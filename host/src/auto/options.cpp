@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "backplane/base/error.h"
 #include "backplane/base/log.h"
 #include "backplane/base/strings.h"
 #include "backplane/host/pretrained_options.h"

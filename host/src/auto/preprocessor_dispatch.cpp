@@ -262,15 +262,19 @@ class Resolver {
     return encoder;
   }
 
-  // A tokenizer that is made of parts, as RAG's, reads the configuration that names them.
-  void check_tokenizer_parts(PreprocessorView& view) {
+  // A tokenizer that only composites have, as RAG's, reads the configuration that names its parts.
+  void check_tokenizer_parts(const PreprocessorView& view) {
+    const KnownModel* composite = nullptr;
     for (const auto& known : KnownModels::get().all()) {
-      if (known.parts.empty() || (known.tokenizer != view.class_name && known.tokenizer_fast != view.class_name)) continue;
-      ConfigView config;
-      config.json = folder_.config();
-      config.type = {std::string(known.model_type), std::string(known.config_class), "", &known};
-      check_parts(config, folder_);
+      if (known.tokenizer != view.class_name && known.tokenizer_fast != view.class_name) continue;
+      if (known.parts.empty()) return;
+      composite = &known;
     }
+    if (!composite) return;
+    ConfigView config;
+    config.json = folder_.config();
+    config.type = {std::string(composite->model_type), std::string(composite->config_class), "", composite};
+    check_parts(config, folder_);
   }
 
   // --- image processors

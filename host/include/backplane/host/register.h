@@ -19,5 +19,4 @@ void register_model(ModelEntry entry, const std::string& config_class, bool exis
 /// preprocessing classes: slow (AC-34).
 void register_preprocessor(PreprocessorEntry entry, bool exist_ok = false);
 
-
 }  // namespace backplane
