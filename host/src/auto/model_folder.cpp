@@ -11,13 +11,10 @@
 #include "backplane/base/strings.h"
 #include "backplane/base/version.h"
 #include "backplane/config/config_json.h"
-#include "backplane/formats/gguf.h"
-#include "backplane/registry/plugin_source.h"
+#include "backplane/host/gguf.h"
 
 namespace backplane {
 namespace {
-
-constexpr uint64_t kGgufHeaderBytes = uint64_t{1} << 20;
 
 // "4.53.3", "4.54.0.dev0", "5.0rc1" -> numbers, and whether the release itself is still to come.
 struct Version {
@@ -93,10 +90,10 @@ std::optional<Json> ModelFolder::json(const std::string& file, bool soft) {
 }
 
 Json ModelFolder::config() {
-  if (gguf_file_) return config_of_gguf(files_ ? files_->get(*gguf_file_) : single_file_);
+  if (gguf_file_) return gguf_config_json(files_ ? files_->get(*gguf_file_) : single_file_);
   Json config = Json::object();
   if (!single_file_.empty()) {
-    if (single_file_.ends_with(".gguf")) return config_of_gguf(single_file_);
+    if (single_file_.ends_with(".gguf")) return gguf_config_json(single_file_);
     config = read(single_file_);
   } else if (auto found = json("config.json")) {
     config = std::move(*found);
@@ -111,19 +108,6 @@ Json ModelFolder::config() {
   }
   if (!config.contains("model_type") && is_timm_config(config)) config["model_type"] = "timm_wrapper";
   return config;
-}
-
-Json ModelFolder::config_of_gguf(const std::string& path) const {
-  const auto mapped = MappedFile::open(path);
-  const auto bytes = std::span<const std::byte>(mapped->bytes());
-  const auto gguf = parse_gguf(bytes, bytes.size(), path);
-  const std::string architecture = gguf_architecture(*gguf, path);
-  plugin_source();
-  const auto entry = Registry::process().gguf(architecture);
-  if (!entry) {
-    throw Error(ErrorCode::unknown_model_type, concat("'", path, "' is of architecture '", architecture, "', which no installed plugin reads"));
-  }
-  return to_json(gguf_config(*gguf, entry->mapping, path));
 }
 
 bool is_timm_config(const Json& json) { return json.contains("pretrained_cfg"); }

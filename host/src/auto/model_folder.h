@@ -33,7 +33,6 @@ class ModelFolder {
 
  private:
   Json read(const std::string& path) const;
-  Json config_of_gguf(const std::string& path) const;
 
   std::string name_;
   std::optional<std::string> gguf_file_;
