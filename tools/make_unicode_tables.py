@@ -41,7 +41,7 @@ def pages(values, name, kind):
 
 
 def array(kind, name, numbers):
-    print(f"constexpr {kind} {name}[] = {{")
+    print(f"inline constexpr {kind} {name}[] = {{")
     line = ""
     for number in map(str, numbers):
         if len(line) + len(number) > 117:
@@ -109,7 +109,7 @@ for c in v9:
 script_of[0x20] = 0
 pages(script_of, "kScript", "uint8_t")
 print("struct CodePointPair { uint32_t first, second, value; };")
-print("constexpr CodePointPair kCompositions[] = {")
+print("inline constexpr CodePointPair kCompositions[] = {")
 print(",\n".join(f"{{{a},{b},{c}}}" for (a, b), c in sorted(pairs.items())) + "};")
 array("uint32_t", "kLowerFrom", sorted(lower))
 array("uint32_t", "kLowerTo", [lower[c] for c in sorted(lower)])

@@ -1,0 +1,375 @@
+// Byte-pair encoding (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909): the pair of neighbours with the lowest
+// rank is merged, the leftmost first, until no pair is left.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "text/model.h"
+
+namespace backplane::text {
+namespace {
+
+constexpr uint32_t kNoRank = UINT32_MAX;
+
+struct Merge {
+  uint32_t left, right, result;
+};
+
+// (left, right) -> rank and result.
+class MergeTable {
+ public:
+  struct Slot {
+    uint64_t pair = UINT64_MAX;
+    uint32_t rank = kNoRank, result = 0;
+  };
+
+  void build(const std::vector<Merge>& merges) {
+    const size_t size = std::bit_ceil(std::max<size_t>(16, merges.size() * 2));
+    slots_.assign(size, {});
+    shift_ = 64 - std::countr_zero(size);
+    for (uint32_t rank = 0; rank < merges.size(); ++rank) {
+      const uint64_t pair = key(merges[rank].left, merges[rank].right);
+      size_t i = hash_pair(pair) >> shift_;
+      while (slots_[i].pair != UINT64_MAX && slots_[i].pair != pair) i = (i + 1) & (size - 1);
+      slots_[i] = {pair, rank, merges[rank].result};
+    }
+  }
+  const Slot& find(uint32_t left, uint32_t right) const {
+    const uint64_t pair = key(left, right);
+    size_t i = hash_pair(pair) >> shift_;
+    while (slots_[i].pair != pair && slots_[i].pair != UINT64_MAX) i = (i + 1) & (slots_.size() - 1);
+    return slots_[i];
+  }
+
+ private:
+  static uint64_t key(uint32_t left, uint32_t right) { return static_cast<uint64_t>(left) << 32 | right; }
+  std::vector<Slot> slots_;
+  int shift_ = 60;
+};
+
+class Bpe final : public Model {
+ public:
+  Bpe(Vocabulary vocabulary, std::vector<Merge> merges, const Json& settings, const std::string& where)
+      : Model(std::move(vocabulary)), settings_(settings), merges_(std::move(merges)) {
+    const Fields f(settings, where);
+    if (f.has("dropout")) {
+      if (!f.at("dropout").is_number()) bad(f.path("dropout"), "expected a number");
+      dropout_ = f.at("dropout").get<double>();
+      if (!(dropout_ >= 0 && dropout_ <= 1)) bad(f.path("dropout"), concat("found ", dropout_, ", expected 0 to 1"));
+    }
+    has_unk_ = f.has("unk_token");
+    unk_token_ = f.text("unk_token", "");
+    if (has_unk_) unk_ = vocabulary_.find_token(unk_token_);
+    prefix_ = f.text("continuing_subword_prefix", "");
+    suffix_ = f.text("end_of_word_suffix", "");
+    fuse_unk_ = f.flag("fuse_unk", false);
+    byte_fallback_ = f.flag("byte_fallback", false);
+    ignore_merges_ = f.flag("ignore_merges", false);
+    table_.build(merges_);
+    for (int byte = 0; byte < 256; ++byte) {
+      const char c = static_cast<char>(byte);
+      if (vocabulary_.byte_level() || byte < 128) single_[byte] = vocabulary_.find({&c, 1});
+      char name[8];
+      std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(byte));
+      fallback_[byte] = vocabulary_.find_token(name);
+    }
+  }
+
+  void tokenize(std::string_view piece, Scratch& scratch, std::vector<ModelToken>& tokens) const override {
+    if (piece.empty()) return;
+    if (ignore_merges_) {
+      const uint32_t id = vocabulary_.find(piece);
+      if (id != kNoId) return tokens.push_back({id, 0, static_cast<uint32_t>(piece.size())});
+    }
+    auto& symbols = scratch.symbols;
+    symbols.clear();
+    if (vocabulary_.byte_level() && suffix_.empty() && prefix_.empty()) split_bytes(piece, symbols);
+    else split_characters(piece, symbols, scratch.buffer);
+    if (dropout_ > 0) merge_with_dropout(symbols, scratch);
+    else if (symbols.size() <= kShort) merge_short(symbols, scratch.ranks);
+    else merge_long(symbols, scratch);
+    uint32_t at = 0;
+    for (const Symbol& symbol : symbols) {
+      tokens.push_back({symbol.id, at, at + symbol.size});
+      at += symbol.size;
+    }
+  }
+
+  void write_json(std::string& out, int indent) const override;
+
+ protected:
+  bool deterministic() const override { return dropout_ == 0; }
+
+ private:
+  static constexpr size_t kShort = 48;
+
+  struct Unknown {
+    bool pending = false;
+    uint32_t size = 0;
+  };
+  void flush(Unknown& unknown, std::vector<Symbol>& symbols) const {
+    if (unknown.pending) symbols.push_back({unk_, unknown.size});
+    unknown.pending = false;
+  }
+  void add_unknown(Unknown& unknown, uint32_t size, std::vector<Symbol>& symbols) const {
+    if (!has_unk_) return;
+    if (unk_ == kNoId)
+      throw Error(ErrorCode::bad_tokenizer, concat("the unknown token '", unk_token_, "' is not in the vocabulary"));
+    if (unknown.pending && fuse_unk_) {
+      unknown.size += size;
+      return;
+    }
+    flush(unknown, symbols);
+    unknown = {true, size};
+  }
+
+  void split_bytes(std::string_view piece, std::vector<Symbol>& symbols) const {
+    symbols.resize(piece.size());
+    for (size_t i = 0; i < piece.size(); ++i) {
+      symbols[i] = {single_[static_cast<uint8_t>(piece[i])], 1};
+      if (symbols[i].id == kNoId) {
+        symbols.clear();
+        return split_bytes_slowly(piece, symbols);
+      }
+    }
+  }
+  // With a byte that has no token: each is unknown by itself. Fallback looks at the bytes of the byte's character.
+  void split_bytes_slowly(std::string_view piece, std::vector<Symbol>& symbols) const {
+    Unknown unknown;
+    for (const char c : piece) {
+      const uint32_t id = single_[static_cast<uint8_t>(c)];
+      if (id != kNoId) {
+        flush(unknown, symbols);
+        symbols.push_back({id, 1});
+        continue;
+      }
+      char name[4];
+      if (byte_fallback_ && add_fallback({name, encode(kByteToCode[static_cast<uint8_t>(c)], name)}, symbols)) continue;
+      add_unknown(unknown, 1, symbols);
+    }
+    flush(unknown, symbols);
+  }
+  bool add_fallback(std::string_view text, std::vector<Symbol>& symbols) const {
+    for (const char c : text)
+      if (fallback_[static_cast<uint8_t>(c)] == kNoId) return false;
+    for (const char c : text) symbols.push_back({fallback_[static_cast<uint8_t>(c)], 1});
+    return true;
+  }
+  void split_characters(std::string_view piece, std::vector<Symbol>& symbols, std::string& name) const {
+    Unknown unknown;
+    for (size_t i = 0; i < piece.size();) {
+      const uint32_t size = vocabulary_.byte_level() ? 1 : sequence_length(piece[i]);
+      const std::string_view character = piece.substr(i, size);
+      const bool prefixed = i > 0 && !prefix_.empty();
+      const bool suffixed = i + size == piece.size() && !suffix_.empty();
+      i += size;
+      uint32_t id;
+      name.clear();
+      if (prefixed || suffixed) {
+        if (prefixed) name += prefix_;
+        if (vocabulary_.byte_level()) append_byte_level(character, name);
+        else name += character;
+        if (suffixed) name += suffix_;
+        id = vocabulary_.find_token(name);
+      } else {
+        const auto byte = static_cast<uint8_t>(character[0]);
+        id = size == 1 ? single_[byte] : vocabulary_.find(character);
+      }
+      if (id != kNoId) {
+        flush(unknown, symbols);
+        symbols.push_back({id, size});
+        continue;
+      }
+      // A pending unknown stays pending across bytes, as in the reference.
+      if (byte_fallback_ && add_fallback(name.empty() ? character : std::string_view(name), symbols)) continue;
+      add_unknown(unknown, size, symbols);
+    }
+    flush(unknown, symbols);
+  }
+
+  void merge_short(std::vector<Symbol>& symbols, std::vector<uint32_t>& ranks) const {
+    size_t count = symbols.size();
+    if (count < 2) return;
+    ranks.resize(count);
+    uint32_t* rank = ranks.data();
+    Symbol* symbol = symbols.data();
+    for (size_t i = 0; i + 1 < count; ++i) rank[i] = table_.find(symbol[i].id, symbol[i + 1].id).rank;
+    while (count > 1) {
+      size_t best = 0;
+      for (size_t i = 1; i + 1 < count; ++i)
+        if (rank[i] < rank[best]) best = i;
+      if (rank[best] == kNoRank) break;
+      symbol[best].id = merges_[rank[best]].result;
+      symbol[best].size += symbol[best + 1].size;
+      --count;
+      std::copy(symbol + best + 2, symbol + count + 1, symbol + best + 1);
+      std::copy(rank + best + 1, rank + count, rank + best);
+      if (best > 0) rank[best - 1] = table_.find(symbol[best - 1].id, symbol[best].id).rank;
+      if (best + 1 < count) rank[best] = table_.find(symbol[best].id, symbol[best + 1].id).rank;
+    }
+    symbols.resize(count);
+  }
+
+  // Neighbours in a linked list, candidates in a heap of (rank, position).
+  void merge_long(std::vector<Symbol>& symbols, Scratch& scratch) const {
+    const auto count = static_cast<uint32_t>(symbols.size());
+    auto& heap = scratch.heap;
+    auto& next = scratch.links;
+    auto& previous = scratch.ranks;
+    heap.clear();
+    next.resize(count);
+    previous.resize(count);
+    for (uint32_t i = 0; i < count; ++i) {
+      next[i] = i + 1;
+      previous[i] = i - 1;
+      if (i + 1 == count) break;
+      const uint32_t rank = table_.find(symbols[i].id, symbols[i + 1].id).rank;
+      if (rank != kNoRank) heap.push_back(static_cast<uint64_t>(rank) << 32 | i);
+    }
+    std::make_heap(heap.begin(), heap.end(), std::greater<>());
+    const auto push = [&](uint32_t at) {
+      const uint32_t rank = table_.find(symbols[at].id, symbols[next[at]].id).rank;
+      if (rank == kNoRank) return;
+      heap.push_back(static_cast<uint64_t>(rank) << 32 | at);
+      std::push_heap(heap.begin(), heap.end(), std::greater<>());
+    };
+    while (!heap.empty()) {
+      const uint64_t top = heap.front();
+      std::pop_heap(heap.begin(), heap.end(), std::greater<>());
+      heap.pop_back();
+      const auto at = static_cast<uint32_t>(top);
+      const Merge& merge = merges_[top >> 32];
+      const uint32_t right = next[at];
+      // A symbol that was merged away has no size.
+      if (symbols[at].size == 0 || right >= count) continue;
+      if (symbols[at].id != merge.left || symbols[right].id != merge.right) continue;
+      symbols[at].id = merge.result;
+      symbols[at].size += symbols[right].size;
+      symbols[right].size = 0;
+      next[at] = next[right];
+      if (next[at] < count) {
+        previous[next[at]] = at;
+        push(at);
+      }
+      if (previous[at] != UINT32_MAX) push(previous[at]);
+    }
+    symbols.erase(std::remove_if(symbols.begin(), symbols.end(), [](const Symbol& s) { return s.size == 0; }), symbols.end());
+  }
+
+  // Every candidate is passed over with probability `dropout_` each time its turn comes (BPE-dropout,
+  // https://arxiv.org/abs/1910.13267).
+  void merge_with_dropout(std::vector<Symbol>& symbols, Scratch& scratch) const {
+    const auto drops = [&] {
+      scratch.random ^= scratch.random << 13;
+      scratch.random ^= scratch.random >> 7;
+      scratch.random ^= scratch.random << 17;
+      return static_cast<double>(scratch.random >> 11) * 0x1p-53 < dropout_;
+    };
+    auto& candidates = scratch.heap;
+    while (symbols.size() > 1) {
+      candidates.clear();
+      for (uint32_t i = 0; i + 1 < symbols.size(); ++i) {
+        const uint32_t rank = table_.find(symbols[i].id, symbols[i + 1].id).rank;
+        if (rank != kNoRank && !drops()) candidates.push_back(static_cast<uint64_t>(rank) << 32 | i);
+      }
+      if (candidates.empty()) break;
+      const uint64_t best = *std::min_element(candidates.begin(), candidates.end());
+      const auto at = static_cast<size_t>(static_cast<uint32_t>(best));
+      symbols[at].id = merges_[best >> 32].result;
+      symbols[at].size += symbols[at + 1].size;
+      symbols.erase(symbols.begin() + static_cast<ptrdiff_t>(at) + 1);
+    }
+  }
+
+  Json settings_;
+  std::vector<Merge> merges_;
+  MergeTable table_;
+  double dropout_ = 0;
+  bool has_unk_ = false, fuse_unk_ = false, byte_fallback_ = false, ignore_merges_ = false;
+  uint32_t unk_ = kNoId;
+  std::string unk_token_, prefix_, suffix_;
+  uint32_t single_[256], fallback_[256];
+};
+
+void Bpe::write_json(std::string& out, int indent) const {
+  const int inner = indent < 0 ? indent : indent + 1;
+  const char* colon = indent < 0 ? ":" : ": ";
+  out += '{';
+  for (const char* key : {"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges"}) {
+    write_line(out, inner);
+    const auto found = settings_.find(key);
+    const bool is_flag = std::string_view(key) == "fuse_unk" || std::string_view(key) == "byte_fallback" || std::string_view(key) == "ignore_merges";
+    const std::string value = std::string_view(key) == "type" ? "\"BPE\""
+                              : found == settings_.end()      ? (is_flag ? "false" : "null")
+                                                              : python_dumps(*found, -1, false);
+    out += concat("\"", key, "\"", colon, value, ",");
+  }
+  write_line(out, inner);
+  out += concat("\"vocab\"", colon);
+  write_vocabulary(out, vocabulary_, inner);
+  out += ',';
+  write_line(out, inner);
+  out += concat("\"merges\"", colon, "[");
+  bool first = true;
+  for (const Merge& merge : merges_) {
+    if (!first) out += ',';
+    first = false;
+    write_line(out, inner < 0 ? inner : inner + 1);
+    out += '[';
+    write_line(out, inner < 0 ? inner : inner + 2);
+    write_string(out, vocabulary_.token(merge.left));
+    out += ',';
+    write_line(out, inner < 0 ? inner : inner + 2);
+    write_string(out, vocabulary_.token(merge.right));
+    write_line(out, inner < 0 ? inner : inner + 1);
+    out += ']';
+  }
+  if (!first) write_line(out, inner);
+  out += ']';
+  write_line(out, indent);
+  out += '}';
+}
+
+// "a b" or ["a", "b"]; `text` keeps the bytes of the two.
+std::pair<std::string_view, std::string_view> read_pair(JsonReader& reader, std::string& text) {
+  if (reader.peek() == '[') {
+    reader.expect('[');
+    text = reader.string();
+    const size_t left = text.size();
+    reader.expect(',');
+    text += reader.string();
+    reader.expect(']');
+    return {std::string_view(text).substr(0, left), std::string_view(text).substr(left)};
+  }
+  const std::string_view merge = reader.string();
+  const size_t blank = merge.find(' ');
+  if (blank == std::string_view::npos || merge.find(' ', blank + 1) != std::string_view::npos)
+    reader.fail(concat("the merge '", merge, "' is not two tokens with one blank between"));
+  return {merge.substr(0, blank), merge.substr(blank + 1)};
+}
+
+}  // namespace
+
+std::unique_ptr<Model> read_bpe(const Json& settings, JsonReader* vocab, JsonReader* merge_list, bool byte_level, const std::string& where) {
+  Vocabulary vocabulary = read_vocabulary(*vocab, byte_level, concat(where, ".vocab"));
+  const size_t prefix_size = Fields(settings, where).text("continuing_subword_prefix", "").size();
+  std::vector<Merge> merges;
+  if (merge_list) {
+    std::string text, joined;
+    merge_list->expect('[');
+    for (bool first = true; merge_list->more(']', first); first = false) {
+      const auto [left, right] = read_pair(*merge_list, text);
+      const auto find = [&](std::string_view token) {
+        const uint32_t id = vocabulary.find_token(token);
+        if (id == kNoId) merge_list->fail(concat("the merge '", left, " ", right, "' needs '", token, "', which is not in the vocabulary"));
+        return id;
+      };
+      if (right.size() < prefix_size) merge_list->fail(concat("the merge '", left, " ", right, "' lacks the continuing_subword_prefix"));
+      joined.assign(left).append(right.substr(prefix_size));
+      merges.push_back({find(left), find(right), find(joined)});
+    }
+  }
+  return std::make_unique<Bpe>(std::move(vocabulary), std::move(merges), settings, where);
+}
+
+}  // namespace backplane::text
