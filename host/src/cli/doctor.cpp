@@ -85,11 +85,12 @@ std::vector<DoctorRow> rows() {
 void add_doctor(CLI::App& app, std::function<std::vector<DoctorRow>()> tensor_rows) {
   auto* verb = app.add_subcommand("doctor", "Look at this machine and installation, and say what mends what is wrong");
   auto json = std::make_shared<bool>(false);
-  verb->add_flag("--quick", "without libtorch");
+  auto quick = std::make_shared<bool>(false);
+  verb->add_flag("--quick", *quick, "without libtorch");
   verb->add_flag("--json", *json, "machine-readable output");
-  verb->callback([json, tensor_rows] {
+  verb->callback([json, quick, tensor_rows] {
     auto report = rows();
-    if (tensor_rows) {
+    if (tensor_rows && !*quick) {
       const auto more = tensor_rows();
       report.insert(report.end(), more.begin(), more.end());
     }

@@ -1,5 +1,6 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <torch/headeronly/version.h>
 
 #include "backplane/base/strings.h"
 #include "cli/doctor.h"
@@ -10,7 +11,7 @@
 namespace backplane::cli {
 namespace {
 
-void add_doctor(CLI::App& app) {
+void add_full_doctor(CLI::App& app) {
   add_doctor(app, [] {
     const double start = now();
     at::linear(at::ones({256, 1024}), at::ones({1024, 1024}));
@@ -32,6 +33,6 @@ extern "C" __attribute__((visibility("default"))) int backplane_run_verb(int arg
     add_run(app);
     add_chat(app);
     add_bench(*app.add_subcommand("bench", "Measure loading, prompts, decoding; with the limit of this machine beside each"));
-    backplane::cli::add_doctor(app);
+    add_full_doctor(app);
   });
 }

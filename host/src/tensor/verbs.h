@@ -10,6 +10,5 @@ void add_embed(CLI::App& app);
 void add_run(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_bench(CLI::App& bench);
-void add_doctor(CLI::App& app);
 
 }  // namespace backplane::cli
