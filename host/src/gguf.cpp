@@ -1,5 +1,7 @@
 #include "backplane/host/gguf.h"
 
+#include <algorithm>
+
 #include "backplane/base/files.h"
 #include "backplane/base/strings.h"
 #include "backplane/config/config_json.h"
@@ -8,13 +10,6 @@
 
 namespace backplane {
 namespace {
-
-GgufFile read_header(const std::string& path) {
-  const auto map = MappedFile::open(path);
-  auto file = parse_gguf(map->bytes(), map->bytes().size(), path);
-  if (!file) throw Error(ErrorCode::bad_checkpoint, concat("'", path, "' ends within its header"));
-  return std::move(*file);
-}
 
 GgufEntry entry_of(const GgufFile& file, const std::string& path) {
   const std::string architecture = gguf_architecture(file, path);
@@ -32,11 +27,26 @@ GgufEntry entry_of(const GgufFile& file, const std::string& path) {
 
 }  // namespace
 
-GgufEntry gguf_entry(const std::string& path) { return entry_of(read_header(path), path); }
+GgufFile read_gguf_file(const std::string& path) {
+  const auto map = MappedFile::open(path);
+  auto file = parse_gguf(map->bytes(), map->bytes().size(), path);
+  if (!file) throw Error(ErrorCode::bad_checkpoint, concat("'", path, "' ends within its header"));
+  return std::move(*file);
+}
+
+GgufEntry gguf_entry(const std::string& path) { return entry_of(read_gguf_file(path), path); }
 
 Json gguf_config_json(const std::string& path) {
-  const GgufFile file = read_header(path);
+  const GgufFile file = read_gguf_file(path);
   return to_json(Value(gguf_config(file, entry_of(file, path).mapping)));
+}
+
+std::pair<std::string, PretrainedOptions> split_gguf_path(const std::string& name_or_path, const PretrainedOptions& options) {
+  if (options.gguf_file || !name_or_path.ends_with(".gguf") || !file_exists(name_or_path)) return {name_or_path, options};
+  PretrainedOptions split = options;
+  const size_t slash = name_or_path.rfind('/');
+  split.gguf_file = name_or_path.substr(slash == std::string::npos ? 0 : slash + 1);
+  return {slash == std::string::npos ? "." : name_or_path.substr(0, std::max<size_t>(slash, 1)), std::move(split)};
 }
 
 }  // namespace backplane

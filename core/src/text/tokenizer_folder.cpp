@@ -45,6 +45,7 @@ void read_chat_templates(const std::string& folder, const Json& config, std::map
       throw Error(ErrorCode::bad_tokenizer, "tokenizer_config.json: chat_template is neither a text nor a list");
     }
   }
+  if (folder.empty()) return;
   if (const std::string path = folder + "/chat_template.jinja"; file_exists(path))
     templates["default"] = read_file(path, limits::kConfigBytes);
   const std::string more = folder + "/additional_chat_templates";
@@ -53,20 +54,9 @@ void read_chat_templates(const std::string& folder, const Json& config, std::map
     if (entry.path().extension() == ".jinja") templates[entry.path().stem().string()] = read_file(entry.path().string(), limits::kConfigBytes);
 }
 
-}  // namespace
-
-std::shared_ptr<Tokenizer> Tokenizer::from_folder(const std::string& folder, const TokenizerOptions& options) {
-  const std::string path = folder + "/tokenizer.json";
-  if (!file_exists(path))
-    throw Error(ErrorCode::file_not_found, concat("no tokenizer.json in '", folder, "'"));
-  const auto mapped = MappedFile::open(path);
-  const std::string_view json(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size());
-  auto impl = text::read_tokenizer_json(json, path);
-
-  Json& config = impl->config;
-  config = read_optional(folder, "tokenizer_config.json");
-  for (const auto& [key, value] : options.config) config[key] = parse_json(value, key, ErrorCode::bad_tokenizer);
-  const Json special_map = read_optional(folder, "special_tokens_map.json");
+// Sets what tokenizer_config.json and the files beside it say about a tokenizer.
+void apply_config(Tokenizer::Impl& impl, const Json& special_map, const Json& added) {
+  const Json& config = impl.config;
   const auto special_value = [&](const std::string& key) -> const Json* {
     for (const Json* source : {&std::as_const(config), &special_map})
       if (const auto found = source->find(key); found != source->end() && !found->is_null()) return &*found;
@@ -85,7 +75,6 @@ std::shared_ptr<Tokenizer> Tokenizer::from_folder(const std::string& folder, con
     }
     for (const auto& [id, token] : by_id) tokens.push_back(token);
   } else {
-    const Json added = read_optional(folder, "added_tokens.json");
     std::vector<std::pair<int64_t, std::string>> by_id;
     for (const auto& [token, id] : added.items())
       if (id.is_number_integer()) by_id.emplace_back(id.get<int64_t>(), token);
@@ -94,7 +83,7 @@ std::shared_ptr<Tokenizer> Tokenizer::from_folder(const std::string& folder, con
   }
 
   const auto known = [&](const std::string& token) {
-    return impl->added.find(token) != text::kNoId ||
+    return impl.added.find(token) != text::kNoId ||
            std::any_of(tokens.begin(), tokens.end(), [&](const AddedToken& other) { return other.content == token; });
   };
   const auto add_special = [&](const Json& value) -> std::optional<std::string> {
@@ -110,35 +99,57 @@ std::shared_ptr<Tokenizer> Tokenizer::from_folder(const std::string& folder, con
   };
   for (const char* name : kSpecialNames) {
     const Json* value = special_value(concat(name, "_token"));
-    if (const auto content = value ? add_special(*value) : std::nullopt) impl->special_tokens.emplace_back(name, *content);
+    if (const auto content = value ? add_special(*value) : std::nullopt) impl.special_tokens.emplace_back(name, *content);
   }
   if (const auto found = config.find("extra_special_tokens"); found != config.end() && found->is_object()) {
     for (const auto& [key, value] : found->items()) {
       const auto content = add_special(value);
-      if (content) impl->special_tokens.emplace_back(key.ends_with("_token") ? key.substr(0, key.size() - 6) : key, *content);
+      if (content) impl.special_tokens.emplace_back(key.ends_with("_token") ? key.substr(0, key.size() - 6) : key, *content);
     }
   }
   if (const Json* list = special_value("additional_special_tokens"); list && list->is_array())
     for (const Json& value : *list)
-      if (const auto content = add_special(value)) impl->additional_special_tokens.push_back(*content);
-  impl->added.add(tokens, impl->model->vocabulary(), impl->normalizer.get());
+      if (const auto content = add_special(value)) impl.additional_special_tokens.push_back(*content);
+  impl.added.add(tokens, impl.model->vocabulary(), impl.normalizer.get());
 
   if (const auto found = config.find("model_max_length"); found != config.end() && found->is_number()) {
     const double length = found->get<double>();
-    if (length >= 0 && length < kLargeLength) impl->model_max_length = static_cast<int64_t>(length);
+    if (length >= 0 && length < kLargeLength) impl.model_max_length = static_cast<int64_t>(length);
   }
-  if (const auto found = config.find("tokenizer_class"); found != config.end() && found->is_string()) impl->tokenizer_class = found->get<std::string>();
-  text::apply_class_defaults(impl->tokenizer_class, *impl);
-  impl->padding_side = read_side(config, "padding_side", impl->padding_side);
-  impl->truncation_side = read_side(config, "truncation_side", impl->truncation_side);
+  if (const auto found = config.find("tokenizer_class"); found != config.end() && found->is_string()) impl.tokenizer_class = found->get<std::string>();
+  text::apply_class_defaults(impl.tokenizer_class, impl);
+  impl.padding_side = read_side(config, "padding_side", impl.padding_side);
+  impl.truncation_side = read_side(config, "truncation_side", impl.truncation_side);
   if (const auto found = config.find("model_input_names"); found != config.end() && found->is_array()) {
-    impl->model_input_names.clear();
+    impl.model_input_names.clear();
     for (const Json& name : *found)
-      if (name.is_string()) impl->model_input_names.push_back(name.get<std::string>());
+      if (name.is_string()) impl.model_input_names.push_back(name.get<std::string>());
   }
   if (const auto found = config.find("clean_up_tokenization_spaces"); found != config.end() && found->is_boolean())
-    impl->clean_up_tokenization_spaces = found->get<bool>();
-  read_chat_templates(folder, config, impl->chat_templates);
+    impl.clean_up_tokenization_spaces = found->get<bool>();
+}
+
+}  // namespace
+
+std::shared_ptr<Tokenizer> Tokenizer::from_folder(const std::string& folder, const TokenizerOptions& options) {
+  const std::string path = folder + "/tokenizer.json";
+  if (!file_exists(path))
+    throw Error(ErrorCode::file_not_found, concat("no tokenizer.json in '", folder, "'"));
+  const auto mapped = MappedFile::open(path);
+  const std::string_view json(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size());
+  auto impl = text::read_tokenizer_json(json, path);
+  impl->config = read_optional(folder, "tokenizer_config.json");
+  for (const auto& [key, value] : options.config) impl->config[key] = parse_json(value, key, ErrorCode::bad_tokenizer);
+  read_chat_templates(folder, impl->config, impl->chat_templates);
+  apply_config(*impl, read_optional(folder, "special_tokens_map.json"), read_optional(folder, "added_tokens.json"));
+  return std::shared_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
+}
+
+std::shared_ptr<Tokenizer> Tokenizer::from_texts(std::string_view tokenizer_json, std::string_view tokenizer_config_json, const std::string& name) {
+  auto impl = text::read_tokenizer_json(tokenizer_json, name);
+  impl->config = parse_json(tokenizer_config_json, name, ErrorCode::bad_tokenizer);
+  read_chat_templates("", impl->config, impl->chat_templates);
+  apply_config(*impl, Json::object(), Json::object());
   return std::shared_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
 }
 

@@ -1,7 +1,9 @@
 #include "backplane/host/auto_tokenizer.h"
 
 #include "backplane/config/config_json.h"
+#include "backplane/host/gguf.h"
 #include "backplane/host/resolve_preprocessor.h"
+#include "backplane/text/gguf_tokenizer.h"
 
 namespace backplane {
 namespace {
@@ -35,7 +37,14 @@ std::shared_ptr<Tokenizer> make_tokenizer(const std::string& class_name, ModelFi
   return Tokenizer::from_folder(folder, own);
 }
 
-std::shared_ptr<Tokenizer> AutoTokenizer::from_pretrained(const std::string& name_or_path, const PretrainedOptions& options) {
+std::shared_ptr<Tokenizer> AutoTokenizer::from_pretrained(const std::string& name, const PretrainedOptions& given) {
+  const auto [name_or_path, options] = split_gguf_path(name, given);
+  // A GGUF file says itself how its texts are split; the class that the model type would have plays no part (AC-136).
+  if (options.gguf_file) {
+    const std::string path = ModelFiles(name_or_path, options.hub()).get(*options.gguf_file);
+    const auto files = gguf_tokenizer_files(read_gguf_tokenizer(read_gguf_file(path), path), path);
+    return Tokenizer::from_texts(files.tokenizer_json, files.tokenizer_config_json, path);
+  }
   const auto resolved = resolve_preprocessor(Auto::Tokenizer.name, name_or_path, options);
   return make_tokenizer(resolved.class_name, resolved.files, options);
 }

@@ -76,7 +76,8 @@ GenerationConfig generation_config_of(ModelFiles& files, const PretrainedConfig&
 
 }  // namespace
 
-ModelPtr model_from_pretrained(AutoClass auto_class, const std::string& name_or_path, const PretrainedOptions& options, LoadingInfo* info) {
+ModelPtr model_from_pretrained(AutoClass auto_class, const std::string& name, const PretrainedOptions& given, LoadingInfo* info) {
+  const auto [name_or_path, options] = split_gguf_path(name, given);
   if (options.from_tf || options.from_flax) {
     throw Error(ErrorCode::bad_checkpoint, concat("weights of TensorFlow and Flax are not read; convert '", name_or_path,
                                                   "' with Python: AutoModel.from_pretrained(…, from_tf=True).save_pretrained(…)"));

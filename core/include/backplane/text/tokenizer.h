@@ -114,6 +114,8 @@ class Tokenizer {
   static std::shared_ptr<Tokenizer> from_folder(const std::string& folder, const TokenizerOptions& options = {});
   /// `name` is the file for messages.
   static std::shared_ptr<Tokenizer> from_json(std::string_view tokenizer_json, const std::string& name = "tokenizer.json");
+  /// The texts of tokenizer.json and tokenizer_config.json, from elsewhere than a folder.
+  static std::shared_ptr<Tokenizer> from_texts(std::string_view tokenizer_json, std::string_view tokenizer_config_json, const std::string& name);
   ~Tokenizer();
 
   /// Throw `limit_exceeded` for a text of 4 GB, `invalid_value` for options that contradict each other, and
