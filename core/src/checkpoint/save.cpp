@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <tuple>
 
 #include "backplane/base/error.h"
 #include "backplane/base/files.h"
@@ -83,22 +84,19 @@ bool is_shard_of(const std::string& name, const std::string& stem) {
 
 void save_safetensors(const std::string& path, const NamedTensors& tensors,
                       const std::vector<std::pair<std::string, std::string>>& metadata) {
-  std::vector<const at::Tensor*> sources;
-  std::vector<TensorInfo> infos;
-  std::vector<size_t> order(tensors.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    const auto rank_a = layout_rank(tensors[a].second), rank_b = layout_rank(tensors[b].second);
-    return rank_a != rank_b ? rank_a < rank_b : tensors[a].first < tensors[b].first;
+  std::vector<std::pair<size_t, const std::pair<std::string, at::Tensor>*>> order;
+  for (const auto& entry : tensors) order.emplace_back(layout_rank(entry.second), &entry);
+  std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.first, a.second->first) < std::tie(b.first, b.second->first);
   });
-  for (size_t i : order) {
-    const auto& [name, tensor] = tensors[i];
+  std::vector<TensorInfo> infos;
+  for (const auto& entry : order) {
+    const auto& [name, tensor] = *entry.second;
     infos.push_back({name, dtype_of(tensor.scalar_type()), tensor.sizes().vec(), 0, 0, path});
-    sources.push_back(&tensor);
   }
   FileWriter file(path);
   file.write(write_safetensors_header(infos, metadata));
-  for (const auto* tensor : sources) file.write(*tensor);
+  for (const auto& entry : order) file.write(entry.second->second);
   file.close();
 }
 

@@ -141,8 +141,8 @@ class Archive {
     put(end, uint32_t{1});
     put(end, uint32_t{0x06054b50});
     put(end, uint32_t{0});
-    put(end, UINT16_MAX);
-    put(end, UINT16_MAX);
+    put(end, uint16_t{UINT16_MAX});
+    put(end, uint16_t{UINT16_MAX});
     put(end, UINT32_MAX);
     put(end, UINT32_MAX);
     put(end, uint16_t{0});
