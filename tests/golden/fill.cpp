@@ -1,9 +1,11 @@
 #include "golden/fill.h"
 
 #include <ATen/ATen.h>
+#include <zlib.h>
 
 #include <cmath>
 #include <cstring>
+#include <memory>
 
 #include "backplane/base/files.h"
 #include "backplane/base/strings.h"
@@ -90,6 +92,22 @@ at::Tensor fill(const Json& recipe, const std::string& name, uint64_t seed) {
   for (int64_t size : shape) count *= size;
   const auto values = fill_formula(name, seed, recipe.at("mean").get<double>(), recipe.at("scale").get<double>(), recipe.value("abs", false), count);
   return at::tensor(values).view(shape).to(type);
+}
+
+Json read_fixture(const std::filesystem::path& file) {
+  constexpr uint64_t kBytes = 64 << 20;
+  if (file.extension() != ".gz") return read_json_file(file.string(), ErrorCode::bad_config, {.bytes = kBytes});
+  const std::unique_ptr<gzFile_s, decltype(&gzclose)> stream(gzopen(file.c_str(), "rb"), &gzclose);
+  if (!stream) throw Error(ErrorCode::file_not_found, concat("cannot open '", file.string(), "'"));
+  std::string text;
+  char block[1 << 16];
+  while (true) {
+    const int count = gzread(stream.get(), block, sizeof block);
+    if (count < 0 || text.size() > kBytes) throw Error(ErrorCode::bad_config, concat("'", file.string(), "' is not gzip, or too large"));
+    if (count == 0) break;
+    text.append(block, static_cast<size_t>(count));
+  }
+  return parse_json(text, file.string(), ErrorCode::bad_config, {.bytes = 2 * kBytes});
 }
 
 void materialize(const Json& fixture, const std::string& folder) {

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,9 @@ std::vector<float> fill_formula(const std::string& name, uint64_t seed, double m
 
 /// The tensor of a recipe: formula, explicit values, or base64. `name` enters the formula ("input:" already in front of it).
 at::Tensor fill(const Json& recipe, const std::string& name, uint64_t seed);
+
+/// A fixture file, `.json` or `.json.gz`.
+Json read_fixture(const std::filesystem::path& file);
 
 /// Writes the model folder that a fixture describes: config.json and model.safetensors.
 void materialize(const Json& fixture, const std::string& folder);

@@ -12,7 +12,10 @@
 #include "backplane/base/json.h"
 #include "backplane/base/log.h"
 #include "backplane/base/strings.h"
+#include "golden/auto.h"
+#include "golden/chat_templates.h"
 #include "golden/golden.h"
+#include "golden/tokenizers.h"
 
 namespace {
 
@@ -26,6 +29,9 @@ struct Kind {
 
 constexpr Kind kKinds[] = {
     {is_model_fixture, run_model_fixture},
+    {is_auto_fixture, run_auto_fixture},
+    {is_tokenizer_fixture, run_tokenizer_fixture},
+    {is_chat_template_fixture, run_chat_template_fixture},
 };
 
 GoldenResult judge(const std::filesystem::path& file, const GoldenOptions& options) {

@@ -154,13 +154,14 @@ void check_generation(PreTrainedModel& model, const Json& fixture, const ModelIn
 }  // namespace
 
 bool is_model_fixture(const std::filesystem::path& file) {
-  return file.extension() == ".json" && file.parent_path().parent_path().filename() == "goldens" && file.filename() != "index.json";
+  const bool is_json = file.extension() == ".json" || (file.extension() == ".gz" && file.stem().extension() == ".json");
+  return is_json && file.parent_path().parent_path().filename() == "goldens";
 }
 
 GoldenResult run_model_fixture(const std::filesystem::path& file, const GoldenOptions& options) {
   GoldenResult result;
   try {
-    const Json fixture = read_json_file(file.string(), ErrorCode::bad_config, {.bytes = 64 << 20});
+    const Json fixture = read_fixture(file);
     const auto class_name = fixture.at("class_name").get<std::string>();
     const auto auto_classes = fixture.at("auto_classes").get<std::vector<std::string>>();
     result.kind = fixture.at("model_type").get<std::string>() + "/" + class_name;
