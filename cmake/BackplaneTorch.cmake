@@ -1,7 +1,10 @@
-# Backplane::torch, the CPU parts of libtorch 2.13, as SYSTEM headers. Looked for in CMAKE_PREFIX_PATH, Torch_DIR and the
-# folder that `make setup` fills. Torch's own package file is not used: it wants MKL, protobuf and Python to be found.
-find_path(TORCH_ROOT NAMES include/torch/version.h include/torch/csrc/api/include/torch/version.h
-  HINTS ENV TORCH_ROOT "${PROJECT_SOURCE_DIR}/.deps/libtorch" PATH_SUFFIXES torch NO_CACHE)
+# Backplane::torch, the CPU parts of libtorch 2.13. Looked for in TORCH_ROOT, Torch_DIR, CMAKE_PREFIX_PATH, beside an installed Backplane, and in
+# the folder that `make setup` fills. Torch's own package file is not used: it wants MKL, protobuf and Python to be found.
+include_guard(GLOBAL)
+cmake_path(CONVERT "$ENV{CMAKE_PREFIX_PATH}" TO_CMAKE_PATH_LIST torch_prefixes)
+find_path(TORCH_ROOT NAMES include/torch/headeronly/version.h NO_CACHE NO_DEFAULT_PATH
+  HINTS ENV TORCH_ROOT "${Torch_DIR}/../../.." ${CMAKE_PREFIX_PATH} ${torch_prefixes} "${CMAKE_CURRENT_LIST_DIR}/../../backplane/libtorch"
+    "${PROJECT_SOURCE_DIR}/.deps/libtorch" PATH_SUFFIXES torch)
 if(NOT TORCH_ROOT)
   message(FATAL_ERROR "libtorch 2.13 not found: run `make setup`, or pass -DCMAKE_PREFIX_PATH=<libtorch>")
 endif()
@@ -12,8 +15,7 @@ if(NOT TORCH_VERSION VERSION_GREATER_EQUAL 2.13 OR NOT TORCH_VERSION VERSION_LES
 endif()
 message(STATUS "libtorch ${TORCH_VERSION}: ${TORCH_ROOT}")
 
-add_library(backplane_torch INTERFACE)
-add_library(Backplane::torch ALIAS backplane_torch)
-target_include_directories(backplane_torch SYSTEM INTERFACE "${TORCH_ROOT}/include" "${TORCH_ROOT}/include/torch/csrc/api/include")
-target_link_libraries(backplane_torch INTERFACE "${TORCH_ROOT}/lib/libtorch_cpu.so" "${TORCH_ROOT}/lib/libc10.so")
-target_compile_definitions(backplane_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
+add_library(Backplane::torch INTERFACE IMPORTED GLOBAL)
+target_include_directories(Backplane::torch INTERFACE "${TORCH_ROOT}/include" "${TORCH_ROOT}/include/torch/csrc/api/include")
+target_link_libraries(Backplane::torch INTERFACE "${TORCH_ROOT}/lib/libtorch_cpu.so" "${TORCH_ROOT}/lib/libc10.so")
+target_compile_definitions(Backplane::torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
