@@ -3,9 +3,11 @@
 #include <ATen/Parallel.h>
 
 #include <chrono>
+#include <iostream>
 
 #include "backplane/base/files.h"
 #include "backplane/base/strings.h"
+#include "backplane/host/plugin_host.h"
 
 namespace backplane::cli {
 
@@ -16,6 +18,7 @@ void ModelArguments::add_to(CLI::App& app) {
   app.add_option("--threads", threads, "threads to compute with (default: all cores)")->check(CLI::Range(1, 1024));
   app.add_flag("--trust-remote-code", trust_remote_code, "allow plugins that the repository brings");
   app.add_flag("--json", json, "machine-readable output");
+  app.add_flag("--verbose", verbose, "say which plugins were opened, and how long loading took");
 }
 
 PretrainedOptions ModelArguments::options() const {
@@ -33,6 +36,12 @@ Session open_session(AutoClass auto_class, const ModelArguments& arguments) {
   session.tokenizer = AutoTokenizer::from_pretrained(arguments.model, arguments.options());
   session.model = model_from_pretrained(auto_class, arguments.model, arguments.options());
   session.load_seconds = now() - start;
+  if (arguments.verbose) {
+    for (const auto& plugin : PluginHost::process().list()) {
+      if (plugin.state == PluginState::loaded) std::cerr << "plugin " << plugin.manifest.id << ": opened " << plugin.path << "\n";
+    }
+    std::cerr << concat("model and tokenizer loaded in ", static_cast<int>(session.load_seconds * 1000), " ms\n");
+  }
   return session;
 }
 

@@ -18,6 +18,7 @@ struct ModelArguments {
   std::optional<std::string> revision;
   int threads = 0;
   bool json = false;
+  bool verbose = false;
   bool trust_remote_code = false;
 
   void add_to(CLI::App& app);
