@@ -21,6 +21,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BACKPLANE = os.path.join(ROOT, "build/bin/backplane")
 MINILM = os.path.join(ROOT, ".models/all-MiniLM-L6-v2")
 SMOLLM = os.path.join(ROOT, ".models/SmolLM2-135M-Instruct")
+SMOLLM = next(iter(glob.glob(os.path.join(SMOLLM, "*.gguf"))), SMOLLM)  # a folder from the hub, or the PyPI package's one file
 SENTENCES = os.path.join(ROOT, ".models/bench/sentences.txt")
 PROMPT_TOKENS, NEW_TOKENS, BATCH = 128, 32, 32
 REPORT = []

@@ -4,6 +4,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH=$PWD/build/bin:$PATH HF_HUB_OFFLINE=1
 
+# A folder from the hub, or the one GGUF file of the PyPI package.
+smollm=.models/SmolLM2-135M-Instruct
+for file in "$smollm"/*.gguf; do
+  if [[ -e $file ]]; then smollm=$file; fi
+done
+
 heading() { printf '\n\033[1m%s\033[0m\n' "$1"; }
 
 # Shows the command, runs it, and says how long the whole process took.
@@ -27,4 +33,4 @@ show backplane embed .models/all-MiniLM-L6-v2 --verbose \
   "Borrowing money became more expensive this month."
 
 heading "3. A chat with SmolLM2-135M-Instruct, a Llama"
-show backplane chat .models/SmolLM2-135M-Instruct --verbose --greedy --max-new-tokens 96 "Explain in three sentences why the sky is blue."
+show backplane chat "$smollm" --verbose --greedy --max-new-tokens 96 "Explain in three sentences why the sky is blue."
