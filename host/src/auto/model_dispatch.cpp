@@ -126,6 +126,12 @@ ModelChoice choose_model(std::string_view auto_name, const std::string& config_c
 }
 
 void check_model_options(const PretrainedOptions& options) {
+  for (const char* key : {"device_map", "tp_plan", "load_in_8bit", "load_in_4bit"}) {  // AC-108
+    const Value* value = find_override(options, key);
+    if (value && !value->is_null() && *value != Value(false)) {
+      throw Error(ErrorCode::missing_dependency, concat(key, " needs accelerate or bitsandbytes, which are Python libraries; leave it out"));
+    }
+  }
   check_dtype(options.torch_dtype);
   check_attention(options.attn_implementation);
 }
@@ -195,14 +201,14 @@ ResolvedModel resolve_model(std::string_view auto_name, const std::string& name_
   if (options.config) {  // AC-41
     check_model_options(options);
     const auto entry = resolve_model_class(auto_name, *options.config);
-    return {text_part_for(entry, options.config->clone()), entry, options.overrides, folder.files()};
+    return {text_part_for(entry, options.config->clone()), entry, options.overrides, folder.files(), folder.gguf_file()};
   }
   const ModelView view = resolve_model_view(auto_name, folder, options);
   Json unused;
   const auto config = build_config(view.config, folder, options, unused);
   unused.erase("torch_dtype");  // the loader's own
   const auto entry = loaded_entry(auto_name, view.choice);
-  return {text_part_for(entry, config), entry, to_value(unused).as_object(), folder.files()};
+  return {text_part_for(entry, config), entry, to_value(unused).as_object(), folder.files(), folder.gguf_file()};
 }
 
 ModelEntry resolve_model_class(std::string_view auto_name, const PretrainedConfig& config) {

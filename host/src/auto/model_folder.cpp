@@ -54,7 +54,15 @@ ModelFolder::ModelFolder(std::string name_or_path, const PretrainedOptions& opti
   if (!folder_exists(name_)) {
     const std::string below = options.subfolder.empty() ? name_ : options.subfolder + "/" + name_;
     if (file_exists(below)) {
-      single_file_ = below;
+      if (below.ends_with(".gguf")) {  // the folder around it, so that weights and vocabulary are found
+        const boost::filesystem::path path(below);
+        gguf_file_ = path.filename().string();
+        HubOptions hub = options.hub();
+        hub.subfolder.clear();
+        files_.emplace(path.has_parent_path() ? path.parent_path().string() : ".", hub);
+      } else {
+        single_file_ = below;
+      }
       return;
     }
     if (is_url(name_) && name_.ends_with(".json")) {
@@ -90,10 +98,9 @@ std::optional<Json> ModelFolder::json(const std::string& file, bool soft) {
 }
 
 Json ModelFolder::config() {
-  if (gguf_file_) return gguf_config_json(files_ ? files_->get(*gguf_file_) : single_file_);
+  if (gguf_file_) return gguf_config_json(files().get(*gguf_file_));
   Json config = Json::object();
   if (!single_file_.empty()) {
-    if (single_file_.ends_with(".gguf")) return gguf_config_json(single_file_);
     config = read(single_file_);
   } else if (auto found = json("config.json")) {
     config = std::move(*found);

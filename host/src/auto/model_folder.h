@@ -20,6 +20,8 @@ class ModelFolder {
   std::optional<std::string> commit_hash() const;
   bool is_local() const { return !files_ || files_->is_local(); }
 
+  const std::optional<std::string>& gguf_file() const { return gguf_file_; }
+
   /// The path of a file; nullopt where there is none.
   std::optional<std::string> find(const std::string& file);
   /// A JSON object of the folder; nullopt where there is no such file. `soft`: also where the hub does not say (AC-77).

@@ -58,7 +58,7 @@ void assign(std::string_view name, const Value& value, std::map<std::string, std
 
 // AC-109, and arguments that choose the form of a result that here always holds everything.
 constexpr std::string_view kWithoutEffect[] = {"resume_download", "mirror", "_fast_init", "low_cpu_mem_usage", "return_unused_kwargs",
-                                               "output_loading_info", "_from_auto", "_from_pipeline", "_commit_hash", "local_dir"};
+                                               "output_loading_info", "_from_auto", "_from_pipeline", "_commit_hash"};
 
 }  // namespace
 
@@ -95,6 +95,7 @@ void set_option(PretrainedOptions& options, std::string_view name, const Value& 
     if (!value.is_null()) assign(name, value, options.subfolder);
     return;
   }
+  if (name == "config" && value.is_string()) return;  // a path is dropped (AC-41)
   if (std::find(std::begin(kWithoutEffect), std::end(kWithoutEffect), name) != std::end(kWithoutEffect)) return;
   set(options.overrides, name, value);
 }

@@ -42,6 +42,8 @@ int run_command_line(int argc, char** argv, const std::function<void(CLI::App&)>
       return 2;
     }
     return 0;
+  } catch (const Failed&) {
+    return 1;
   } catch (const Error& error) {
     return fail(json, error.code(), error.what());
   } catch (const std::bad_alloc&) {

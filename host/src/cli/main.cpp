@@ -7,6 +7,7 @@
 #include "backplane/base/error.h"
 #include "backplane/base/strings.h"
 #include "cli/frame.h"
+#include "cli/inspect.h"
 #include "cli/verbs.h"
 
 namespace {
@@ -29,6 +30,7 @@ constexpr TensorVerb kTensorVerbs[] = {
 bool needs_tensors(int argc, char** argv) {
   const std::string_view verb = argc > 1 ? argv[1] : "";
   const auto has = [&](std::string_view word) { return std::find(argv + 2, argv + argc, word) != argv + argc; };
+  if (verb == "inspect") return cli::inspect_needs_tensors(argc, argv);
   if (verb == "bench") return argc > 2 && std::string_view(argv[2]) != "tokenize";
   if (verb == "doctor") return !has("--quick") && !has("--help");
   return std::any_of(std::begin(kTensorVerbs), std::end(kTensorVerbs), [&](const auto& entry) { return verb == entry.name; });

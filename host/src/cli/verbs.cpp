@@ -1,10 +1,12 @@
 #include "cli/verbs.h"
 
 #include "cli/doctor.h"
+#include "cli/inspect.h"
 
 namespace backplane::cli {
 
 void add_verbs(CLI::App& app) {
+  add_inspect(app);
   add_tokenize(app);
   add_download(app);
   add_cache(app);

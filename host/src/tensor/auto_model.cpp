@@ -41,8 +41,10 @@ std::optional<at::ScalarType> wanted_dtype(const Value& torch_dtype, const Pretr
 
 // AC-114, AC-115
 void set_attention(PretrainedConfig& config, const Value& wanted) {
+  const Value of_file = config.attn_implementation_asked ? Value(*config.attn_implementation_asked) : Value();  // AC-20
   const Value* name = wanted.is_object() ? wanted.find("") : &wanted;
-  if (!name || name->is_null()) return;
+  if (!name || name->is_null()) name = &of_file;
+  if (name->is_null()) return;
   const std::string& text = name->as_string();
   if (text != "eager" && text != "sdpa") {
     throw Error(ErrorCode::invalid_value, concat("attn_implementation '", text, "' is not supported; the possible ones are eager and sdpa"));
@@ -50,9 +52,10 @@ void set_attention(PretrainedConfig& config, const Value& wanted) {
   config.attn_implementation = text == "eager" ? AttnImplementation::eager : AttnImplementation::sdpa;
 }
 
-std::unique_ptr<Checkpoint> open_weights(ModelFiles& files, const PretrainedOptions& options) {
-  if (options.gguf_file) {
-    const std::string path = files.get(*options.gguf_file);
+std::unique_ptr<Checkpoint> open_weights(ResolvedModel& resolved, const PretrainedOptions& options) {
+  ModelFiles& files = resolved.files;
+  if (resolved.gguf_file) {
+    const std::string path = files.get(*resolved.gguf_file);
     const auto entry = gguf_entry(path);
     return Checkpoint::open_gguf(path, entry.mapping);
   }
@@ -85,19 +88,20 @@ ModelPtr model_from_pretrained(AutoClass auto_class, const std::string& name, co
   auto resolved = resolve_model(auto_class.name, name_or_path, options);
   auto& config = *resolved.config;
   set_attention(config, options.attn_implementation);
-  const auto checkpoint = open_weights(resolved.files, options);
+  const auto checkpoint = open_weights(resolved, options);
   const auto dtype = wanted_dtype(options.torch_dtype, config, checkpoint.get());
   config.torch_dtype = std::string(torch_dtype_name(dtype_of(dtype.value_or(at::kFloat))));  // AC-110
 
   ModelPtr model = resolved.entry.create(config);
   if (!resolved.arguments.empty()) {
-    throw Error(ErrorCode::unknown_argument, concat("neither from_pretrained nor ", config.class_name, " nor ", resolved.entry.class_name, " knows '",
-                                                    resolved.arguments.front().first, "'"));
+    std::vector<std::string> names;
+    for (const auto& [name, value] : resolved.arguments) names.push_back(name);
+    throw Error(ErrorCode::unknown_argument, concat("neither from_pretrained nor ", config.class_name, " nor ", resolved.entry.class_name, " knows '", join(names, "', '"), "'"));
   }
   LoadingInfo found = load_weights(*model, *checkpoint, {.dtype = dtype, .ignore_mismatched_sizes = options.ignore_mismatched_sizes, .origin = name_or_path});
   if (info) *info = std::move(found);
   model->eval();
-  if (model->can_generate()) model->generation_config = generation_config_of(resolved.files, config, !options.gguf_file);
+  if (model->can_generate()) model->generation_config = generation_config_of(resolved.files, config, !resolved.gguf_file);
   return model;
 }
 

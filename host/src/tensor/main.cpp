@@ -5,6 +5,8 @@
 #include "backplane/base/strings.h"
 #include "cli/doctor.h"
 #include "cli/frame.h"
+#include "cli/inspect.h"
+#include "tensor/inspect_load.h"
 #include "tensor/session.h"
 #include "tensor/verbs.h"
 
@@ -30,6 +32,7 @@ extern "C" __attribute__((visibility("default"))) int backplane_run_verb(int arg
   using namespace backplane::cli;
   return run_command_line(argc, argv, [](CLI::App& app) {
     add_embed(app);
+    add_inspect(app, load_for_inspect);
     add_run(app);
     add_chat(app);
     add_bench(*app.add_subcommand("bench", "Measure loading, prompts, decoding; with the limit of this machine beside each"));

@@ -36,6 +36,8 @@ struct ResolvedModel {
   Value::Object arguments;
   /// The model's files, at the commit that config.json came from.
   ModelFiles files;
+  /// The GGUF file among them that was asked for, by option or as the name itself (AC-11).
+  std::optional<std::string> gguf_file = {};
 };
 
 /// `auto_name` ("AutoModelForCausalLM") .from_pretrained up to the point where weights are read: AC-37 to AC-44.
