@@ -15,16 +15,23 @@
 #include "backplane/host/inspect.h"
 #include "backplane/host/resolve.h"
 #include "backplane/host/resolve_preprocessor.h"
+#include "backplane/registry/plugin_source.h"
 
 // Model folders made of a few JSON texts, and what the auto classes say of them.
 namespace auto_test {
 
 using namespace backplane;
 
+/// What this machine has installed plays no part.
+inline const bool kNoPlugins = (set_plugin_source(nullptr), true);
+
+/// Name and text of each file.
+using Files = std::vector<std::pair<std::string, std::string>>;
+
 /// Its path holds no name of a model type but for `last`.
 class Folder {
  public:
-  explicit Folder(const std::vector<std::pair<std::string, std::string>>& files, const std::string& last = "") {
+  explicit Folder(const Files& files, const std::string& last = "") {
     static int count = 0;
     root_ = std::filesystem::temp_directory_path() / concat("1-", ::getpid(), "-", count++);
     path_ = last.empty() ? root_ : root_ / last;

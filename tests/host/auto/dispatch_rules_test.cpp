@@ -7,7 +7,7 @@
 using namespace auto_test;
 
 namespace {
-Folder config_folder(const std::string& text) { return Folder({{"config.json", text}}); }
+Folder config_folder(const std::string& text) { return Folder(Files{{"config.json", text}}); }
 // The class that dispatch found, though the plugin for the configuration may be absent.
 std::string class_of(const std::string& auto_name, const std::string& config, const std::string& settings = "{}") {
   return ask(auto_name, config_folder(config), settings).text("class");
@@ -171,8 +171,8 @@ TEST_CASE("dispatch with an object: AC-37, AC-39, and its cost") {
 
 TEST_CASE("eight threads dispatch at the same time") {
   install();
-  const Folder mine({{"config.json", R"({"model_type":"mine","width":3})"}});
-  const Folder bert({{"config.json", R"({"model_type":"bert"})"}});
+  const Folder mine(Files{{"config.json", R"({"model_type":"mine","width":3})"}});
+  const Folder bert(Files{{"config.json", R"({"model_type":"bert"})"}});
   std::vector<std::thread> threads;
   std::atomic<int> right = 0;
   for (int i = 0; i < 8; ++i) {

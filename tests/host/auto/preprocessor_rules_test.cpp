@@ -3,7 +3,7 @@
 using namespace auto_test;
 
 namespace {
-using Files = std::vector<std::pair<std::string, std::string>>;
+
 std::string found(const std::string& auto_name, const Files& files, const std::string& settings = "{}") {
   return ask(auto_name, Folder(files), settings).found();
 }
@@ -50,14 +50,14 @@ TEST_CASE("AC-122: a type with a fast class alone gives it in any case") {
 }
 
 TEST_CASE("AC-123: a configuration without a tokenizer is named") {
-  const auto answer = ask("AutoTokenizer", Folder({{"config.json", R"({"model_type":"vit"})"}}));
+  const auto answer = ask("AutoTokenizer", Folder(Files{{"config.json", R"({"model_type":"vit"})"}}));
   CHECK(answer.code() == "unrecognized_configuration_class");
   CHECK(answer.says("ViTConfig"));
   CHECK(answer.says("BertConfig"));
 }
 
 TEST_CASE("AC-125: an encoder-decoder has its encoder's tokenizer") {
-  const auto answer = ask("AutoTokenizer", Folder({{"config.json", R"({"model_type":"encoder-decoder","encoder":{"model_type":"bert"},"decoder":{"model_type":"gpt2"}})"}}));
+  const auto answer = ask("AutoTokenizer", Folder(Files{{"config.json", R"({"model_type":"encoder-decoder","encoder":{"model_type":"bert"},"decoder":{"model_type":"gpt2"}})"}}));
   CHECK(answer.text("class") == "BertTokenizerFast");
   CHECK(answer.warns("differs from the decoder's"));
 }
@@ -88,7 +88,7 @@ TEST_CASE("AC-128: malformed tokenizer_config.json is a readable error") {
 }
 
 TEST_CASE("AC-133: a tokenizer takes every keyword") {
-  const auto answer = ask("AutoTokenizer", Folder({{"tokenizer_config.json", R"({"tokenizer_class":"BertTokenizer","do_lower_case":true})"}}),
+  const auto answer = ask("AutoTokenizer", Folder(Files{{"tokenizer_config.json", R"({"tokenizer_class":"BertTokenizer","do_lower_case":true})"}}),
                           R"({"do_lower_case":false,"anything":[1]})");
   CHECK(answer.json["settings"]["do_lower_case"] == false);
   CHECK(answer.json["settings"]["anything"] == parse_json("[1]", "x"));
@@ -113,7 +113,7 @@ TEST_CASE("AC-138: a type that is named and unknown is an error, though config.j
 
 TEST_CASE("AC-139: slow or fast") {
   const auto vit = [](const char* name, const char* settings) {
-    return ask("AutoImageProcessor", Folder({{"preprocessor_config.json", concat(R"({"image_processor_type":")", name, "\"}")}}), settings);
+    return ask("AutoImageProcessor", Folder(Files{{"preprocessor_config.json", concat(R"({"image_processor_type":")", name, "\"}")}}), settings);
   };
   CHECK(vit("ViTImageProcessor", "{}").warns("a slow image processor is used"));
   CHECK(vit("ViTImageProcessorFast", "{}").found() == "ViTImageProcessorFast");
@@ -144,7 +144,7 @@ TEST_CASE("AC-144, AC-145: feature extractors") {
         "ViTFeatureExtractor");
   CHECK(found("AutoFeatureExtractor", {{"config.json", R"({"model_type":"wav2vec2"})"}}) == "file_not_found");
   CHECK(found("AutoFeatureExtractor", {{"preprocessor_config.json", R"({"feature_extractor_type":"NoSuch"})"}}) == "unknown_class");
-  const auto answer = ask("AutoFeatureExtractor", Folder({{"preprocessor_config.json", R"({"feature_extractor_type":"Wav2Vec2FeatureExtractor","sampling_rate":16000})"}}),
+  const auto answer = ask("AutoFeatureExtractor", Folder(Files{{"preprocessor_config.json", R"({"feature_extractor_type":"Wav2Vec2FeatureExtractor","sampling_rate":16000})"}}),
                           R"({"sampling_rate":8000,"padding_value":1.0})");
   CHECK(answer.json["settings"]["sampling_rate"] == 8000);
   CHECK(answer.json["unused"] == parse_json(R"({"padding_value":1.0})", "x"));
@@ -152,7 +152,7 @@ TEST_CASE("AC-144, AC-145: feature extractors") {
 
 TEST_CASE("AC-146: video processors") {
   CHECK(found("AutoVideoProcessor", {{"video_preprocessor_config.json", R"({"video_processor_type":"LlavaNextVideoVideoProcessor"})"}}) == "LlavaNextVideoVideoProcessor");
-  const auto old = ask("AutoVideoProcessor", Folder({{"preprocessor_config.json", R"({"image_processor_type":"Qwen2VLImageProcessor"})"}}));
+  const auto old = ask("AutoVideoProcessor", Folder(Files{{"preprocessor_config.json", R"({"image_processor_type":"Qwen2VLImageProcessor"})"}}));
   CHECK(old.text("class") == "Qwen2VLVideoProcessor");
   CHECK(old.warns("deprecated"));
   CHECK(found("AutoVideoProcessor", {}) == "file_not_found");
