@@ -3,6 +3,7 @@
 #include "backplane/base/error.h"
 #include "backplane/base/strings.h"
 #include "backplane/nn/ops.h"
+#include "nn/kernels.h"
 
 namespace backplane::nn {
 namespace {
@@ -22,7 +23,9 @@ LinearImpl::LinearImpl(int64_t in_features, int64_t out_features, bool with_bias
   if (with_bias) bias = register_parameter("bias", uninitialised({out_features}));
 }
 
-Tensor LinearImpl::forward(const Tensor& x) const { return linear(x, weight, bias); }
+Tensor LinearImpl::forward(const Tensor& x) const {
+  return kernels::can_gemv(x, weight, bias) ? kernels::gemv(x, weight, bias) : at::linear(x, weight, bias);
+}
 
 void LinearImpl::tie_weight(const Tensor& other) { parameters_["weight"] = weight = other; }
 

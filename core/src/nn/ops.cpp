@@ -67,11 +67,6 @@ Tensor eager_attention(const Tensor& q, const Tensor& k, const Tensor& v, const 
 
 }  // namespace
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  if (kernels::can_gemv(x, weight, bias)) return kernels::gemv(x, weight, bias);
-  return at::linear(x, weight, bias);
-}
-
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   if (kernels::can_rms_norm(x, weight)) return kernels::rms_norm(x, weight, eps);
   const Tensor wide = x.to(at::kFloat);

@@ -10,9 +10,6 @@
 // Pure functions that architectures share. Thread-safe.
 namespace backplane {
 
-/// y = x W^T + b; bias may be undefined.
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
-
 /// weight * x / sqrt(mean(x^2) + eps) over the last dimension, in float32; the result has x's dtype.
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
 
