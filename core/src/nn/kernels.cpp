@@ -63,41 +63,28 @@ void arrange(const T* from, float* to, int64_t count) {
   for (int64_t i = whole; i < count; ++i) to[i] = widen(from[i]);
 }
 BACKPLANE_INLINE float sum(const Lanes& x) {
-  float total = 0;
-  for (int64_t i = 0; i < kLanes; ++i) total += x[i];
-  return total;
+  typedef float Half __attribute__((vector_size(32)));
+  typedef float Quarter __attribute__((vector_size(16)));
+  Half half[2];
+  std::memcpy(half, &x, sizeof half);
+  half[0] += half[1];
+  Quarter quarter[2];
+  std::memcpy(quarter, half, sizeof quarter);
+  quarter[0] += quarter[1];
+  return (quarter[0][0] + quarter[0][1]) + (quarter[0][2] + quarter[0][3]);
 }
 
-// x is arranged. Four rows at a time, so that each load of x serves four.
+// x is arranged. A row after the other: memory likes one stream better than four, and is what this waits for.
 template <class T>
 BACKPLANE_INLINE void gemv_rows(const T* weight, const float* x, const T* bias, T* y, int64_t in, int64_t begin, int64_t end) {
+  constexpr int64_t kAhead = 2048 / sizeof(T);
   const int64_t whole = in - in % kPair;
-  int64_t row = begin;
-  for (; row + 4 <= end; row += 4) {
-    const T *w0 = weight + row * in, *w1 = w0 + in, *w2 = w1 + in, *w3 = w2 + in;
-    Pair s0 = {}, s1 = {}, s2 = {}, s3 = {};
-    for (int64_t i = 0; i < whole; i += kPair) {
-      const Pair v = load(x + i), p0 = load(w0 + i), p1 = load(w1 + i), p2 = load(w2 + i), p3 = load(w3 + i);
-      s0.a += v.a * p0.a;
-      s0.b += v.b * p0.b;
-      s1.a += v.a * p1.a;
-      s1.b += v.b * p1.b;
-      s2.a += v.a * p2.a;
-      s2.b += v.b * p2.b;
-      s3.a += v.a * p3.a;
-      s3.b += v.b * p3.b;
-    }
-    float s[4] = {sum(s0.a + s0.b), sum(s1.a + s1.b), sum(s2.a + s2.b), sum(s3.a + s3.b)};
-    for (int64_t k = 0; k < 4; ++k) {
-      for (int64_t i = whole; i < in; ++i) s[k] += x[i] * widen(w0[k * in + i]);
-      y[row + k] = static_cast<T>(bias ? s[k] + widen(bias[row + k]) : s[k]);
-    }
-  }
-  for (; row < end; ++row) {
+  for (int64_t row = begin; row < end; ++row) {
     const T* w = weight + row * in;
     Pair pair = {};
     for (int64_t i = 0; i < whole; i += kPair) {
       const Pair v = load(x + i), p = load(w + i);
+      __builtin_prefetch(w + i + kAhead);
       pair.a += v.a * p.a;
       pair.b += v.b * p.b;
     }
