@@ -1,7 +1,6 @@
 #include "backplane/host/plugin_host.h"
 
 #include <dirent.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <boost/filesystem.hpp>
@@ -16,30 +15,17 @@
 #include "backplane/base/log.h"
 #include "backplane/base/strings.h"
 #include "backplane/host/library.h"
+#include "backplane/host/probe.h"
 #include "backplane/registry/elf_note.h"
 #include "backplane/registry/fingerprint.h"
 #include "backplane/registry/plugin_source.h"
+#include "file_state.h"
 #include "sidecar.h"
 
 namespace backplane {
 namespace {
 
 namespace fs = boost::filesystem;
-
-// What stat says of a file; a library that changed between the look at its note and its opening is refused.
-struct FileState {
-  dev_t device = 0;
-  ino_t inode = 0;
-  off_t size = 0;
-  int64_t modified_ns = 0;
-  friend bool operator==(const FileState&, const FileState&) = default;
-};
-
-FileState file_state(const std::string& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return {};
-  return {status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec};
-}
 
 // The entries of a registration that `keep` takes, by model type, or by architecture for GGUF.
 template <class Keep>
@@ -89,6 +75,20 @@ Listing list_folder(const std::string& folder) {
   ::closedir(stream);
   std::sort(listing.libraries.begin(), listing.libraries.end());
   return listing;
+}
+
+// Throws `plugin_failed` for a library that crashed when it was probed, now or before.
+void probe_once(const PluginRecord& record) {
+  Verdicts verdicts(user_cache_folder());
+  auto verdict = verdicts.find(record.path);
+  if (!verdict) {
+    verdict = Verdicts::Verdict{record.path, probe_plugin(record.path, record.manifest)};
+    verdicts.put(record.path, verdict->reason);
+  }
+  if (verdict->reason.empty()) return;
+  throw Error(ErrorCode::plugin_failed, concat(record.path, ": ", verdict->reason,
+                                               "; it is left alone for a week, or until it is rebuilt, or until 'backplane plugins clear ",
+                                               record.manifest.id, "'"));
 }
 
 }  // namespace
@@ -311,6 +311,8 @@ void PluginHost::open_locked(Plugin& plugin) {
   if (!record.built_in && trust_.needs_content()) {
     const auto refusal = trust_.refusal_of_content(sha256_file(record.path));
     if (!refusal.empty()) throw Error(ErrorCode::trust_required, concat(record.path, ": ", refusal));
+  } else if (!record.built_in) {
+    probe_once(record);
   }
   Registration registration = open_plugin(record.path, record.manifest);
   for (auto& entry : registration.configs) entry.provider = plugin.provider;

@@ -83,7 +83,4 @@ function(backplane_add_plugin name)
     "-Wl,--version-script,${CMAKE_CURRENT_FUNCTION_LIST_DIR}/plugin.map")
   add_custom_command(TARGET ${target} POST_BUILD VERBATIM
     COMMAND Backplane::manifest write "$<TARGET_FILE:${target}>" --source "${CMAKE_CURRENT_SOURCE_DIR}")
-  if(TARGET backplane-interface-hash)
-    install(TARGETS ${target} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/backplane/plugins)
-  endif()
 endfunction()

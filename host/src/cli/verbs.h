@@ -8,6 +8,7 @@ namespace backplane::cli {
 void add_cache(CLI::App& app);
 void add_download(CLI::App& app);
 void add_tokenize(CLI::App& app);
+void add_plugins(CLI::App& app);
 void add_bench_tokenize(CLI::App& app);
 
 void add_verbs(CLI::App& app);

@@ -1,7 +1,6 @@
-// backplane-manifest write LIBRARY [--source FOLDER] | read LIBRARY
+// backplane-manifest write LIBRARY [--source FOLDER] | read LIBRARY | probe LIBRARY BYTES
 // The last step of a plugin's build: opens the fresh library in a child process, takes down what it registers, and
-// writes that into the library's note.
-#include <dlfcn.h>
+// writes that into the library's note. `probe` is what a host starts before it opens a library that is not its own.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include "backplane/base/error.h"
 #include "backplane/base/strings.h"
 #include "backplane/host/library.h"
+#include "backplane/host/probe.h"
 #include "backplane/registry/elf_note.h"
 #include "backplane/registry/manifest.h"
 
@@ -77,6 +77,22 @@ Manifest inspect_in_child(const std::string& path) {
   return parse_manifest(inspected.output, path);
 }
 
+// Two lines on stdout, "ok" and the manifest or "failed" and the reason; what the plugin prints goes nowhere.
+int probe(const std::string& path, const std::string& bytes) {
+  const int out = ::dup(STDOUT_FILENO);
+  if (std::freopen("/dev/null", "w", stdout) == nullptr) return 1;
+  std::string answer;
+  try {
+    answer = concat("ok\n", to_json(probe_here(path, std::stoull(bytes))), "\n");
+  } catch (const std::exception& error) {
+    std::string_view reason = error.what();
+    if (reason.starts_with(path + ": ")) reason.remove_prefix(path.size() + 2);
+    answer = concat("failed\n", reason.substr(0, reason.find('\n')), "\n");
+  }
+  const bool written = ::write(out, answer.data(), answer.size()) == static_cast<ssize_t>(answer.size());
+  ::_exit(written ? 0 : 1);
+}
+
 int run(const std::vector<std::string>& arguments) {
   if (arguments.size() == 2 && arguments[0] == "read") {
     std::cout << read_note(arguments[1]) << "\n";
@@ -89,7 +105,8 @@ int run(const std::vector<std::string>& arguments) {
     write_note(arguments[1], to_json(manifest));
     return 0;
   }
-  std::cerr << "usage: backplane-manifest write LIBRARY [--source FOLDER] | read LIBRARY\n";
+  if (arguments.size() == 3 && arguments[0] == "probe") return probe(arguments[1], arguments[2]);
+  std::cerr << "usage: backplane-manifest write LIBRARY [--source FOLDER] | read LIBRARY | probe LIBRARY BYTES\n";
   return 2;
 }
 

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backplane/registry/manifest.h"
+
+namespace backplane {
+
+struct ProbeLimits {
+  std::chrono::milliseconds wall = std::chrono::seconds(30);
+  uint64_t memory_bytes = 8ull << 30;
+};
+
+/// Opens a plugin in a child process and lets it register, with its output discarded and limits on
+/// time and memory. Returns why it must not be opened here, empty where nothing speaks against it: it crashed, exited, took too
+/// long or too much memory, failed, or registers something else than its manifest says. `backplane-manifest` is the child;
+/// throws `missing_dependency` where it is not installed.
+std::string probe_plugin(const std::string& path, const Manifest& manifest, const ProbeLimits& limits = {});
+
+/// The child's side: applies the limits to this process, opens the plugin and returns what it registers.
+Manifest probe_here(const std::string& path, uint64_t memory_bytes);
+
+/// The verdicts on the plugins of this user, so that each version of a library is probed once. Kept in
+/// `<user cache folder>/plugin-verdicts.json`, written atomically; a damaged file is an empty one. Any process, any thread.
+class Verdicts {
+ public:
+  struct Verdict {
+    std::string path;
+    std::string reason;  // empty: nothing speaks against it
+    int64_t expires = 0;  // seconds since 1970; a bad verdict is forgotten then
+  };
+
+  /// `folder` empty: nothing is kept.
+  explicit Verdicts(std::string folder) : folder_(std::move(folder)) {}
+
+  /// The verdict on the library as it is now; none where it has changed since or the verdict has expired.
+  std::optional<Verdict> find(const std::string& path) const;
+  void put(const std::string& path, const std::string& reason);
+  /// Forgets the verdict on a library, or all with "". Returns how many there were.
+  size_t clear(const std::string& path);
+  /// The bad ones that count.
+  std::vector<Verdict> quarantined() const;
+
+ private:
+  std::string folder_;
+};
+
+}  // namespace backplane
