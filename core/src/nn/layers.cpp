@@ -2,6 +2,7 @@
 
 #include "backplane/base/error.h"
 #include "backplane/base/strings.h"
+#include "backplane/nn/budget.h"
 #include "backplane/nn/ops.h"
 #include "nn/kernels.h"
 
@@ -10,9 +11,11 @@ namespace {
 
 // A size that came from a file and that no allocation may follow blindly.
 Tensor uninitialised(at::IntArrayRef shape) {
+  int64_t elements = 1;
   for (int64_t size : shape) {
-    if (size < 0) throw Error(ErrorCode::bad_config, concat("a parameter would have the shape ", at::IntArrayRef(shape), "; sizes must not be negative"));
+    if (size < 0 || __builtin_mul_overflow(elements, size, &elements)) throw Error(ErrorCode::bad_config, concat("a parameter would have the shape ", at::IntArrayRef(shape), "; no tensor can have it"));
   }
+  ParameterBudget::take(elements);
   return at::empty(shape);
 }
 

@@ -12,6 +12,7 @@
 #include "backplane/formats/weight_files.h"
 #include "backplane/host/gguf.h"
 #include "backplane/host/resolve.h"
+#include "backplane/nn/budget.h"
 
 namespace backplane {
 namespace {
@@ -92,7 +93,19 @@ ModelPtr model_from_pretrained(AutoClass auto_class, const std::string& name, co
   const auto dtype = wanted_dtype(options.torch_dtype, config, checkpoint.get());
   config.torch_dtype = std::string(torch_dtype_name(dtype_of(dtype.value_or(at::kFloat))));  // AC-110
 
-  ModelPtr model = resolved.entry.create(config);
+  // Heads that the files lack, and embeddings that a keyword enlarges, are well within this.
+  int64_t elements = int64_t{1} << 26, tensors = 10'000;
+  for (const auto& stored : checkpoint->names()) {
+    int64_t count = 1;
+    for (int64_t size : checkpoint->info(stored).shape) count *= size;
+    elements += 4 * count;
+    tensors += 4;
+  }
+  ModelPtr model;
+  {
+    const nn::ParameterBudget budget(elements, tensors);
+    model = resolved.entry.create(config);
+  }
   if (!resolved.arguments.empty()) {
     std::vector<std::string> names;
     for (const auto& [name, value] : resolved.arguments) names.push_back(name);

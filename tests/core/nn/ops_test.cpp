@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "backplane/base/error.h"
+#include "backplane/nn/budget.h"
 #include "backplane/nn/layers.h"
 
 using namespace backplane;
@@ -146,4 +147,11 @@ TEST_CASE("embedding refuses ids outside of its table") {
   CHECK_THROWS_WITH(table(at::tensor({0, 4}, at::kLong)), Catch::Contains("id 4") && Catch::Contains("4 rows"));
   CHECK_THROWS_WITH(table(at::tensor({-1}, at::kLong)), Catch::Contains("id -1"));
   CHECK_THROWS_AS(nn::Linear(-1, 2), Error);
+}
+
+TEST_CASE("a budget ends the making of modules that no weights could fill") {
+  nn::ParameterBudget budget(100, 3);
+  nn::Linear fits(4, 4);
+  CHECK_THROWS_WITH(nn::Linear(20, 20), Catch::Contains("larger than its weight files"));
+  CHECK_THROWS_AS(nn::Linear(int64_t{1} << 40, int64_t{1} << 40, false), Error);
 }
