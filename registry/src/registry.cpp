@@ -52,7 +52,13 @@ void Registry::add(Registration registration, bool exist_ok) {
     }
   }
   for (auto& entry : registration.configs) {
-    if (!configs_.contains(entry.model_type)) type_order_.push_back(entry.model_type);
+    const auto old = configs_.find(entry.model_type);
+    if (old == configs_.end()) {
+      type_order_.push_back(entry.model_type);
+    } else {
+      std::erase(types_of_class_[old->second.class_name], entry.model_type);
+    }
+    types_of_class_[entry.class_name].push_back(entry.model_type);
     auto key = entry.model_type;
     configs_.insert_or_assign(std::move(key), std::move(entry));
   }
@@ -91,7 +97,11 @@ void Registry::remove(const Provider& provider) {
 void Registry::remove_if(const std::function<bool(const Provider&)>& unwanted) {
   std::unique_lock lock(mutex_);
   const auto of_provider = [&](const auto& entry) { return entry.provider && unwanted(*entry.provider); };
-  std::erase_if(configs_, [&](const auto& item) { return of_provider(item.second); });
+  std::erase_if(configs_, [&](const auto& item) {
+    if (!of_provider(item.second)) return false;
+    std::erase(types_of_class_[item.second.class_name], item.first);
+    return true;
+  });
   std::erase_if(models_, [&](const auto& item) { return of_provider(item.second.front()); });
   std::erase_if(preprocessors_, [&](const auto& item) { return of_provider(item.second); });
   std::erase_if(ggufs_, [&](const auto& item) { return of_provider(item.second); });
@@ -106,11 +116,9 @@ std::optional<ConfigEntry> Registry::config(std::string_view model_type) const {
 
 std::optional<ConfigEntry> Registry::config_of_class(std::string_view class_name) const {
   std::shared_lock lock(mutex_);
-  for (auto type = type_order_.rbegin(); type != type_order_.rend(); ++type) {
-    const auto& entry = configs_.find(*type)->second;
-    if (entry.class_name == class_name) return entry;
-  }
-  return std::nullopt;
+  const auto types = types_of_class_.find(class_name);
+  if (types == types_of_class_.end() || types->second.empty()) return std::nullopt;
+  return configs_.find(types->second.back())->second;
 }
 
 std::vector<ModelEntry> Registry::models(std::string_view auto_class, std::string_view model_type) const {
@@ -141,10 +149,9 @@ bool Registry::has_preprocessor_class(std::string_view auto_class, std::string_v
 
 std::vector<std::string> Registry::types_of_config_class(std::string_view class_name) const {
   std::shared_lock lock(mutex_);
+  const auto found = types_of_class_.find(class_name);
   std::vector<std::string> types;
-  for (auto type = type_order_.rbegin(); type != type_order_.rend(); ++type) {
-    if (configs_.find(*type)->second.class_name == class_name) types.push_back(*type);
-  }
+  if (found != types_of_class_.end()) types.assign(found->second.rbegin(), found->second.rend());
   return types;
 }
 

@@ -1,4 +1,4 @@
-#include <chrono>
+#include <ctime>
 #include <thread>
 
 #include "backplane/registry/known_models.h"
@@ -160,13 +160,13 @@ TEST_CASE("dispatch with an object: AC-37, AC-39, and its cost") {
     many.configs.push_back({"many" + std::to_string(i), "ManyConfig" + std::to_string(i), nullptr, provider});
     Registry::process().add(std::move(many));
   }
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = std::clock();  // of the processor: other work on the machine plays no part
   constexpr int kRounds = 2000;
   for (int i = 0; i < kRounds; ++i) resolve_model_class("AutoModel", *config);
-  const double each = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count() / kRounds;
+  const double each = static_cast<double>(std::clock() - start) * 1e6 / CLOCKS_PER_SEC / kRounds;
   Registry::process().remove("many");
   INFO("microseconds a dispatch: " << each);
-  CHECK(each < 200);  // a loaded machine; 20 is meant
+  CHECK(each < 20);
 }
 
 TEST_CASE("eight threads dispatch at the same time") {

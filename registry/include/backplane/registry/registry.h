@@ -121,6 +121,7 @@ class Registry {
   mutable std::shared_mutex mutex_;
   std::vector<std::string> type_order_;
   std::map<std::string, ConfigEntry, std::less<>> configs_;
+  std::map<std::string, std::vector<std::string>, std::less<>> types_of_class_;  // in order of registration
   std::map<Key, std::vector<ModelEntry>, KeyLess> models_;
   std::map<Key, PreprocessorEntry, KeyLess> preprocessors_;
   std::map<std::string, GgufEntry, std::less<>> ggufs_;
