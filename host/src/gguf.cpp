@@ -21,8 +21,9 @@ GgufEntry entry_of(const GgufFile& file, const std::string& path) {
     entry = registry.gguf(architecture);
   }
   if (entry) return *entry;
-  throw Error(ErrorCode::plugin_not_installed, concat("'", path, "' is of architecture '", architecture, "', which no installed plugin reads; searched: ",
-                                                      join(source->searched())));
+  throw Error(ErrorCode::plugin_not_installed,
+              concat("'", path, "' is of architecture '", architecture,
+                     "', which no installed plugin reads; searched: ", join(source->searched())));
 }
 
 }  // namespace
@@ -41,8 +42,10 @@ Json gguf_config_json(const std::string& path) {
   return to_json(Value(gguf_config(file, entry_of(file, path).mapping)));
 }
 
-std::pair<std::string, PretrainedOptions> split_gguf_path(const std::string& name_or_path, const PretrainedOptions& options) {
-  if (options.gguf_file || !name_or_path.ends_with(".gguf") || !file_exists(name_or_path)) return {name_or_path, options};
+std::pair<std::string, PretrainedOptions> split_gguf_path(const std::string& name_or_path,
+                                                          const PretrainedOptions& options) {
+  if (options.gguf_file || !name_or_path.ends_with(".gguf") || !file_exists(name_or_path))
+    return {name_or_path, options};
   PretrainedOptions split = options;
   const size_t slash = name_or_path.rfind('/');
   split.gguf_file = name_or_path.substr(slash == std::string::npos ? 0 : slash + 1);

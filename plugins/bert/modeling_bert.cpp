@@ -1,14 +1,15 @@
 // BERT: Devlin et al. 2018, https://arxiv.org/abs/1810.04805
-// Post-norm encoder, learned absolute positions, two token types. As a decoder (is_decoder) it is causal, keeps a cache,
-// and may attend to an encoder's states. Relative positions: Shaw et al. 2018, https://arxiv.org/abs/1803.02155, and
-// Huang et al. 2020, https://arxiv.org/abs/2009.13658. Reference: transformers, models/bert/modeling_bert.py
+// Post-norm encoder, learned absolute positions, two token types. As a decoder (is_decoder) it is causal, keeps a
+// cache, and may attend to an encoder's states. Relative positions: Shaw et al. 2018, https://arxiv.org/abs/1803.02155,
+// and Huang et al. 2020, https://arxiv.org/abs/2009.13658. Reference: transformers, models/bert/modeling_bert.py
 
 #include "configuration_bert.h"
 
 namespace backplane::bert {
 
-constexpr std::array<std::string_view, 8> kEncoderArguments = {"input_ids", "attention_mask", "token_type_ids",       "position_ids",
-                                                               "head_mask", "inputs_embeds",  "output_hidden_states", "output_attentions"};
+constexpr std::array<std::string_view, 8> kEncoderArguments = {
+    "input_ids", "attention_mask", "token_type_ids",       "position_ids",
+    "head_mask", "inputs_embeds",  "output_hidden_states", "output_attentions"};
 constexpr auto kDecoderArguments = extend(kEncoderArguments, "encoder_hidden_states", "encoder_attention_mask");
 
 // What every layer of one call shares.
@@ -31,8 +32,10 @@ struct BertEmbeddingsImpl : nn::Module {
   explicit BertEmbeddingsImpl(const BertConfig& c)
       : absolute(c.position_embedding_type == "absolute"),
         word_embeddings(register_module("word_embeddings", nn::Embedding(c.vocab_size, c.hidden_size, c.pad_token_id))),
-        position_embeddings(register_module("position_embeddings", nn::Embedding(c.max_position_embeddings, c.hidden_size))),
-        token_type_embeddings(register_module("token_type_embeddings", nn::Embedding(c.type_vocab_size, c.hidden_size))),
+        position_embeddings(
+            register_module("position_embeddings", nn::Embedding(c.max_position_embeddings, c.hidden_size))),
+        token_type_embeddings(
+            register_module("token_type_embeddings", nn::Embedding(c.type_vocab_size, c.hidden_size))),
         LayerNorm(register_module("LayerNorm", nn::LayerNorm(c.hidden_size, c.layer_norm_eps))),
         dropout(register_module("dropout", nn::Dropout(c.hidden_dropout_prob))) {}
 
@@ -68,7 +71,8 @@ struct BertSelfAttentionImpl : nn::Module {
         key(register_module("key", nn::Linear(c.hidden_size, c.hidden_size))),
         value(register_module("value", nn::Linear(c.hidden_size, c.hidden_size))) {
     if (by_key) {
-      distance_embedding = register_module("distance_embedding", nn::Embedding(2 * max_positions - 1, c.hidden_size / heads));
+      distance_embedding =
+          register_module("distance_embedding", nn::Embedding(2 * max_positions - 1, c.hidden_size / heads));
     }
   }
 
@@ -80,10 +84,11 @@ struct BertSelfAttentionImpl : nn::Module {
     const Tensor& mask = is_cross ? pass.encoder_mask : pass.mask;
     if (by_key || pass.head_mask.defined()) return merge_heads(scored(q, k, v, mask, pass, seen));
     Tensor probs;
-    const Tensor y = attention(q, k, v, {.mask = mask,
-                                         .dropout = is_training() ? dropout : 0,
-                                         .implementation = implementation,
-                                         .probs = seen ? &probs : nullptr});
+    const Tensor y = attention(q, k, v,
+                               {.mask = mask,
+                                .dropout = is_training() ? dropout : 0,
+                                .implementation = implementation,
+                                .probs = seen ? &probs : nullptr});
     if (seen) seen->push_back(probs);
     return merge_heads(y);
   }
@@ -100,7 +105,8 @@ struct BertSelfAttentionImpl : nn::Module {
   }
 
   // Attention with relative positions or masked heads, which no fused kernel knows.
-  Tensor scored(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const Pass& pass, std::vector<Tensor>* seen) {
+  Tensor scored(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask, const Pass& pass,
+                std::vector<Tensor>* seen) {
     Tensor scores = at::matmul(q, k.transpose(2, 3));
     if (by_key) {
       const int64_t kv = k.size(2), past = is_cross ? 0 : kv - q.size(2);
@@ -140,7 +146,8 @@ struct BertAttentionImpl : nn::Module {
   BertOutput output;
 
   BertAttentionImpl(const BertConfig& c, size_t layer, bool is_cross)
-      : self(register_module("self", BertSelfAttention(c, layer, is_cross))), output(register_module("output", BertOutput(c, c.hidden_size))) {}
+      : self(register_module("self", BertSelfAttention(c, layer, is_cross))),
+        output(register_module("output", BertOutput(c, c.hidden_size))) {}
 
   Tensor forward(const Tensor& x, const Pass& pass) { return output(self(x, pass), x); }
 };
@@ -151,7 +158,8 @@ struct BertIntermediateImpl : nn::Module {
   Activation act;
 
   explicit BertIntermediateImpl(const BertConfig& c)
-      : dense(register_module("dense", nn::Linear(c.hidden_size, c.intermediate_size))), act(activation(c.hidden_act)) {}
+      : dense(register_module("dense", nn::Linear(c.hidden_size, c.intermediate_size))),
+        act(activation(c.hidden_act)) {}
 
   Tensor forward(const Tensor& x) { return act(dense(x)); }
 };
@@ -181,7 +189,8 @@ struct BertEncoderImpl : nn::Module {
   nn::Layers<BertLayer> layer;
 
   explicit BertEncoderImpl(const BertConfig& c)
-      : layer(register_module("layer", nn::Layers<BertLayer>(c.num_hidden_layers, [&](int64_t i) { return BertLayer(c, i); }))) {}
+      : layer(register_module(
+            "layer", nn::Layers<BertLayer>(c.num_hidden_layers, [&](int64_t i) { return BertLayer(c, i); }))) {}
 
   Tensor forward(Tensor x, const Pass& pass, std::vector<Tensor>* hidden_states) {
     for (auto& one : *layer) {
@@ -198,7 +207,8 @@ TORCH_MODULE(BertEncoder);
 struct BertPoolerImpl : nn::Module {
   nn::Linear dense;
 
-  explicit BertPoolerImpl(const BertConfig& c) : dense(register_module("dense", nn::Linear(c.hidden_size, c.hidden_size))) {}
+  explicit BertPoolerImpl(const BertConfig& c)
+      : dense(register_module("dense", nn::Linear(c.hidden_size, c.hidden_size))) {}
 
   // x [batch, seq, hidden] -> [batch, hidden]
   Tensor forward(const Tensor& x) { return at::tanh(dense(x.select(1, 0).contiguous())); }
@@ -208,9 +218,7 @@ TORCH_MODULE(BertPooler);
 struct BertPreTrainedModel : PreTrainedModel {
   using Config = BertConfig;
   using PreTrainedModel::PreTrainedModel;
-  CheckpointRules checkpoint_rules() const override {
-    return {.base_model_prefix = "bert"};
-  }
+  CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "bert"}; }
 };
 
 struct BertModel : BertPreTrainedModel {
@@ -226,8 +234,9 @@ struct BertModel : BertPreTrainedModel {
 
 BertModel::BertModel(const BertConfig& config, bool add_pooling_layer) : BertPreTrainedModel(config), c(config) {
   if (c.num_attention_heads <= 0 || c.hidden_size % c.num_attention_heads != 0) {
-    throw Error(ErrorCode::bad_config, concat("config.json: hidden_size (", c.hidden_size, ") is not divisible by num_attention_heads (",
-                                              c.num_attention_heads, ")"));
+    throw Error(ErrorCode::bad_config,
+                concat("config.json: hidden_size (", c.hidden_size, ") is not divisible by num_attention_heads (",
+                       c.num_attention_heads, ")"));
   }
   if (c.add_cross_attention && !c.is_decoder) {
     throw Error(ErrorCode::bad_config, "config.json: add_cross_attention needs is_decoder to be true");
@@ -253,8 +262,9 @@ ModelOutput BertModel::compute(const ModelInputs& inputs) {
   if (c.is_decoder && !cache && inputs.flag("use_cache", c.use_cache)) cache = std::make_shared<KvCache>();
   const int64_t past = cache ? cache->length() : 0;
   if (past + seq > c.max_position_embeddings) {
-    throw Error(ErrorCode::invalid_value, concat("a sequence of ", past + seq, " tokens is longer than max_position_embeddings (",
-                                                 c.max_position_embeddings, "); truncate it"));
+    throw Error(ErrorCode::invalid_value,
+                concat("a sequence of ", past + seq, " tokens is longer than max_position_embeddings (",
+                       c.max_position_embeddings, "); truncate it"));
   }
 
   Tensor positions = inputs.tensor("position_ids");
@@ -267,7 +277,8 @@ ModelOutput BertModel::compute(const ModelInputs& inputs) {
   Pass pass;
   pass.cache = cache;
   const Tensor attention_mask = inputs.tensor("attention_mask");
-  pass.mask = c.is_decoder ? causal_mask(attention_mask, seq, past, x.scalar_type()) : padding_mask(attention_mask, x.scalar_type());
+  pass.mask = c.is_decoder ? causal_mask(attention_mask, seq, past, x.scalar_type())
+                           : padding_mask(attention_mask, x.scalar_type());
   if (Tensor head_mask = inputs.tensor("head_mask"); head_mask.defined()) {
     if (head_mask.dim() == 1) head_mask = head_mask.unsqueeze(0).expand({c.num_hidden_layers, c.num_attention_heads});
     pass.head_mask = head_mask.view({c.num_hidden_layers, 1, c.num_attention_heads, 1, 1}).to(x.scalar_type());
@@ -275,7 +286,8 @@ ModelOutput BertModel::compute(const ModelInputs& inputs) {
   if (c.is_decoder) pass.encoder = inputs.tensor("encoder_hidden_states");
   if (pass.encoder.defined()) {
     if (!c.add_cross_attention) {
-      throw Error(ErrorCode::invalid_value, "encoder_hidden_states need cross-attention layers: set add_cross_attention in the config");
+      throw Error(ErrorCode::invalid_value,
+                  "encoder_hidden_states need cross-attention layers: set add_cross_attention in the config");
     }
     pass.encoder_mask = padding_mask(inputs.tensor("encoder_attention_mask"), x.scalar_type());
   }
@@ -340,19 +352,14 @@ struct BertHeadsImpl : nn::Module {
 };
 TORCH_MODULE(BertHeads);
 
-// Copies what the reference hands through from the base model's output.
-static void pass_on(const ModelOutput& from, ModelOutput& to) {
-  for (const char* name : {"past_key_values", "hidden_states", "attentions", "cross_attentions"}) {
-    if (const Argument* value = from.find(name)) to.set(name, *value);
-  }
-}
-
 struct BertForPreTraining : BertPreTrainedModel {
   std::shared_ptr<BertModel> bert;
   BertHeads cls;
 
   explicit BertForPreTraining(const BertConfig& c)
-      : BertPreTrainedModel(c), bert(register_module("bert", std::make_shared<BertModel>(c))), cls(register_module("cls", BertHeads(c, true, true))) {}
+      : BertPreTrainedModel(c),
+        bert(register_module("bert", std::make_shared<BertModel>(c))),
+        cls(register_module("cls", BertHeads(c, true, true))) {}
 
   void tie_weights() override {
     if (config().tie_word_embeddings) cls->predictions->decoder->tie_weight(bert->embeddings->word_embeddings->weight);
@@ -365,13 +372,15 @@ struct BertForPreTraining : BertPreTrainedModel {
 
   ModelOutput compute(const ModelInputs& inputs) override {
     const auto base = bert->forward(inputs.select(bert->arguments()));
-    const Tensor words = cls->predictions(base["last_hidden_state"]), next = cls->seq_relationship(base["pooler_output"]);
+    const Tensor words = cls->predictions(base["last_hidden_state"]),
+                 next = cls->seq_relationship(base["pooler_output"]);
     const Tensor labels = inputs.tensor("labels"), next_label = inputs.tensor("next_sentence_label");
     ModelOutput output;
-    if (labels.defined() && next_label.defined()) output.set("loss", cross_entropy(words, labels) + cross_entropy(next, next_label));
+    if (labels.defined() && next_label.defined())
+      output.set("loss", cross_entropy(words, labels) + cross_entropy(next, next_label));
     output.set("prediction_logits", words);
     output.set("seq_relationship_logits", next);
-    pass_on(base, output);
+    output.pass_on(base);
     return output;
   }
 };
@@ -381,7 +390,9 @@ struct BertLMHeadModel : BertPreTrainedModel {
   BertHeads cls;
 
   explicit BertLMHeadModel(const BertConfig& c)
-      : BertPreTrainedModel(c), bert(register_module("bert", std::make_shared<BertModel>(c, false))), cls(register_module("cls", BertHeads(c, true, false))) {}
+      : BertPreTrainedModel(c),
+        bert(register_module("bert", std::make_shared<BertModel>(c, false))),
+        cls(register_module("cls", BertHeads(c, true, false))) {}
 
   void tie_weights() override {
     if (config().tie_word_embeddings) cls->predictions->decoder->tie_weight(bert->embeddings->word_embeddings->weight);
@@ -402,7 +413,7 @@ struct BertLMHeadModel : BertPreTrainedModel {
     ModelOutput output;
     if (labels.defined()) output.set("loss", causal_lm_loss(logits, labels));
     output.set("logits", logits);
-    pass_on(base, output);
+    output.pass_on(base);
     return output;
   }
 };
@@ -412,7 +423,9 @@ struct BertForMaskedLM : BertPreTrainedModel {
   BertHeads cls;
 
   explicit BertForMaskedLM(const BertConfig& c)
-      : BertPreTrainedModel(c), bert(register_module("bert", std::make_shared<BertModel>(c, false))), cls(register_module("cls", BertHeads(c, true, false))) {}
+      : BertPreTrainedModel(c),
+        bert(register_module("bert", std::make_shared<BertModel>(c, false))),
+        cls(register_module("cls", BertHeads(c, true, false))) {}
 
   void tie_weights() override {
     if (config().tie_word_embeddings) cls->predictions->decoder->tie_weight(bert->embeddings->word_embeddings->weight);
@@ -429,7 +442,7 @@ struct BertForMaskedLM : BertPreTrainedModel {
     ModelOutput output;
     if (labels.defined()) output.set("loss", cross_entropy(logits, labels));
     output.set("logits", logits);
-    pass_on(base, output);
+    output.pass_on(base);
     return output;
   }
 };
@@ -439,7 +452,9 @@ struct BertForNextSentencePrediction : BertPreTrainedModel {
   BertHeads cls;
 
   explicit BertForNextSentencePrediction(const BertConfig& c)
-      : BertPreTrainedModel(c), bert(register_module("bert", std::make_shared<BertModel>(c))), cls(register_module("cls", BertHeads(c, false, true))) {}
+      : BertPreTrainedModel(c),
+        bert(register_module("bert", std::make_shared<BertModel>(c))),
+        cls(register_module("cls", BertHeads(c, false, true))) {}
 
   std::span<const std::string_view> arguments() const override {
     static constexpr auto kArguments = extend(kEncoderArguments, "labels");
@@ -452,7 +467,7 @@ struct BertForNextSentencePrediction : BertPreTrainedModel {
     ModelOutput output;
     if (labels.defined()) output.set("loss", cross_entropy(logits, labels));
     output.set("logits", logits);
-    pass_on(base, output);
+    output.pass_on(base);
     return output;
   }
 };
@@ -481,7 +496,7 @@ struct BertForSequenceClassification : BertPreTrainedModel {
     ModelOutput output;
     if (labels.defined()) output.set("loss", classification_loss(logits, labels, config()));
     output.set("logits", logits);
-    pass_on(base, output);
+    output.pass_on(base);
     return output;
   }
 };
@@ -512,11 +527,12 @@ struct BertForMultipleChoice : BertPreTrainedModel {
       flat.set(name, tensor && name != "head_mask" ? Argument(tensor->flatten(0, 1)) : value);
     }
     const auto base = bert->forward(flat);
-    const Tensor logits = classifier(dropout(base["pooler_output"])).view({-1, choices}), labels = inputs.tensor("labels");
+    const Tensor logits = classifier(dropout(base["pooler_output"])).view({-1, choices}),
+                 labels = inputs.tensor("labels");
     ModelOutput output;
     if (labels.defined()) output.set("loss", cross_entropy(logits, labels));
     output.set("logits", logits);
-    pass_on(base, output);
+    output.pass_on(base);
     return output;
   }
 };
@@ -543,7 +559,7 @@ struct BertForTokenClassification : BertPreTrainedModel {
     ModelOutput output;
     if (labels.defined()) output.set("loss", cross_entropy(logits, labels));
     output.set("logits", logits);
-    pass_on(base, output);
+    output.pass_on(base);
     return output;
   }
 };
@@ -571,7 +587,7 @@ struct BertForQuestionAnswering : BertPreTrainedModel {
     if (from.defined() && to.defined()) output.set("loss", span_loss(start, end, from, to));
     output.set("start_logits", start);
     output.set("end_logits", end);
-    pass_on(base, output);
+    output.pass_on(base);
     return output;
   }
 };

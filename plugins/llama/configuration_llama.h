@@ -58,7 +58,8 @@ struct LlamaConfig : PretrainedConfig {
   }
 
   void validate() override {
-    if (num_attention_heads <= 0) throw Error(ErrorCode::bad_config, concat("config.json: num_attention_heads is ", num_attention_heads));
+    if (num_attention_heads <= 0)
+      throw Error(ErrorCode::bad_config, concat("config.json: num_attention_heads is ", num_attention_heads));
     num_key_value_heads = kv_heads();
     head_dim = head_size();
     if (kv_heads() <= 0 || num_attention_heads % kv_heads() != 0) {

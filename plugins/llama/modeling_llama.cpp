@@ -35,16 +35,18 @@ struct LlamaAttentionImpl : nn::Module {
 
   // x [batch, seq, hidden] -> [batch, seq, hidden]
   Tensor forward(const Tensor& x, const Pass& pass) {
-    const Tensor q = nn::apply_rotary(split_heads(q_proj(x), heads), pass.cos, pass.sin);  // [batch, heads, seq, head_dim]
+    const Tensor q =
+        nn::apply_rotary(split_heads(q_proj(x), heads), pass.cos, pass.sin);  // [batch, heads, seq, head_dim]
     Tensor k = nn::apply_rotary(split_heads(k_proj(x), kv_heads), pass.cos, pass.sin);
     Tensor v = split_heads(v_proj(x), kv_heads);
     if (pass.cache) std::tie(k, v) = pass.cache->update(layer, k, v);
     Tensor probs;
-    const Tensor y = attention(q, k, v, {.mask = pass.mask,
-                                         .causal = pass.causal,
-                                         .dropout = is_training() ? dropout : 0,
-                                         .implementation = implementation,
-                                         .probs = pass.attentions ? &probs : nullptr});
+    const Tensor y = attention(q, k, v,
+                               {.mask = pass.mask,
+                                .causal = pass.causal,
+                                .dropout = is_training() ? dropout : 0,
+                                .implementation = implementation,
+                                .probs = pass.attentions ? &probs : nullptr});
     if (pass.attentions) pass.attentions->push_back(probs);
     return o_proj(merge_heads(y));
   }
@@ -74,7 +76,8 @@ struct LlamaDecoderLayerImpl : nn::Module {
       : self_attn(register_module("self_attn", LlamaAttention(c, layer))),
         mlp(register_module("mlp", LlamaMLP(c))),
         input_layernorm(register_module("input_layernorm", nn::RMSNorm(c.hidden_size, c.rms_norm_eps))),
-        post_attention_layernorm(register_module("post_attention_layernorm", nn::RMSNorm(c.hidden_size, c.rms_norm_eps))) {}
+        post_attention_layernorm(
+            register_module("post_attention_layernorm", nn::RMSNorm(c.hidden_size, c.rms_norm_eps))) {}
 
   Tensor forward(Tensor x, const Pass& pass) {
     x = x + self_attn(input_layernorm(x), pass);
@@ -106,14 +109,19 @@ struct LlamaModel : LlamaPreTrainedModel {
 LlamaModel::LlamaModel(const LlamaConfig& config)
     : LlamaPreTrainedModel(config),
       c(config),
-      rotary({.dim = c.head_size(), .theta = c.rope_theta, .max_position_embeddings = c.max_position_embeddings, .scaling = c.rope_scaling}),
+      rotary({.dim = c.head_size(),
+              .theta = c.rope_theta,
+              .max_position_embeddings = c.max_position_embeddings,
+              .scaling = c.rope_scaling}),
       embed_tokens(register_module("embed_tokens", nn::Embedding(c.vocab_size, c.hidden_size, c.pad_token_id))),
       norm(register_module("norm", nn::RMSNorm(c.hidden_size, c.rms_norm_eps))) {
-  layers = register_module("layers", nn::Layers<LlamaDecoderLayer>(c.num_hidden_layers, [&](int64_t i) { return LlamaDecoderLayer(c, i); }));
+  layers = register_module(
+      "layers", nn::Layers<LlamaDecoderLayer>(c.num_hidden_layers, [&](int64_t i) { return LlamaDecoderLayer(c, i); }));
 }
 
-constexpr std::array<std::string_view, 9> kArguments = {"input_ids",     "attention_mask", "position_ids",   "past_key_values",     "inputs_embeds",
-                                                        "use_cache", "cache_position", "output_attentions", "output_hidden_states"};
+constexpr std::array<std::string_view, 9> kArguments = {"input_ids",       "attention_mask",    "position_ids",
+                                                        "past_key_values", "inputs_embeds",     "use_cache",
+                                                        "cache_position",  "output_attentions", "output_hidden_states"};
 
 std::span<const std::string_view> LlamaModel::arguments() const { return kArguments; }
 
@@ -134,7 +142,8 @@ ModelOutput LlamaModel::compute(const ModelInputs& inputs) {
 
   // Without padding the kernels know the causal mask themselves.
   const Tensor attention_mask = inputs.tensor("attention_mask");
-  pass.causal = past == 0 && (!attention_mask.defined() || (attention_mask.dim() == 2 && attention_mask.min().item<double>() >= 1));
+  pass.causal = past == 0 &&
+                (!attention_mask.defined() || (attention_mask.dim() == 2 && attention_mask.min().item<double>() >= 1));
   if (!pass.causal) pass.mask = causal_mask(attention_mask, seq, past, x.scalar_type());
 
   std::vector<Tensor> hidden_states, attentions;
@@ -154,13 +163,6 @@ ModelOutput LlamaModel::compute(const ModelInputs& inputs) {
   output.set("hidden_states", hidden_states);
   output.set("attentions", attentions);
   return output;
-}
-
-// Copies what the reference hands through from the base model's output.
-static void pass_on(const ModelOutput& from, ModelOutput& to) {
-  for (const char* name : {"past_key_values", "hidden_states", "attentions"}) {
-    if (const Argument* value = from.find(name)) to.set(name, *value);
-  }
 }
 
 struct LlamaForCausalLM : LlamaPreTrainedModel {
@@ -190,7 +192,7 @@ struct LlamaForCausalLM : LlamaPreTrainedModel {
     ModelOutput output;
     if (labels.defined()) output.set("loss", causal_lm_loss(logits, labels));
     output.set("logits", logits);
-    pass_on(base, output);
+    output.pass_on(base);
     return output;
   }
 };
@@ -212,7 +214,8 @@ struct LlamaForSequenceClassification : LlamaPreTrainedModel {
   // The scores of the last token that is no padding.
   ModelOutput compute(const ModelInputs& inputs) override {
     const auto base = model->forward(inputs.select(model->arguments()));
-    const Tensor scores = score(base["last_hidden_state"]), ids = inputs.tensor("input_ids"), labels = inputs.tensor("labels");
+    const Tensor scores = score(base["last_hidden_state"]), ids = inputs.tensor("input_ids"),
+                 labels = inputs.tensor("labels");
     const auto pad = config().pad_token_id;
     if (!pad && scores.size(0) != 1) {
       throw Error(ErrorCode::invalid_value, "a batch of more than one sequence needs pad_token_id in the config");
@@ -223,7 +226,7 @@ struct LlamaForSequenceClassification : LlamaPreTrainedModel {
     ModelOutput output;
     if (labels.defined()) output.set("loss", classification_loss(logits, labels, config()));
     output.set("logits", logits);
-    pass_on(base, output);
+    output.pass_on(base);
     return output;
   }
 };
@@ -258,7 +261,7 @@ struct LlamaForQuestionAnswering : LlamaPreTrainedModel {
     if (from.defined() && to.defined()) output.set("loss", span_loss(start, end, from, to));
     output.set("start_logits", start);
     output.set("end_logits", end);
-    pass_on(base, output);
+    output.pass_on(base);
     return output;
   }
 };
@@ -285,7 +288,7 @@ struct LlamaForTokenClassification : LlamaPreTrainedModel {
     ModelOutput output;
     if (labels.defined()) output.set("loss", cross_entropy(logits, labels));
     output.set("logits", logits);
-    pass_on(base, output);
+    output.pass_on(base);
     return output;
   }
 };

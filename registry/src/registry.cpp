@@ -15,8 +15,9 @@ bool same_provider(const ProviderPtr& a, const ProviderPtr& b) {
 }
 
 [[noreturn]] void throw_taken(const std::string& what, const ProviderPtr& owner, const ProviderPtr& other) {
-  throw Error(ErrorCode::already_registered, concat(what, " is already provided by ", owner->id, owner->path.empty() ? "" : " (" + owner->path + ")",
-                                                    "; ", other->id, other->path.empty() ? "" : " (" + other->path + ")", " cannot replace it"));
+  throw Error(ErrorCode::already_registered,
+              concat(what, " is already provided by ", owner->id, owner->path.empty() ? "" : " (" + owner->path + ")",
+                     "; ", other->id, other->path.empty() ? "" : " (" + other->path + ")", " cannot replace it"));
 }
 
 }  // namespace
@@ -24,7 +25,8 @@ bool same_provider(const ProviderPtr& a, const ProviderPtr& b) {
 Registry& Registry::process() {
   static Registry registry;
   // Configurations with parts of any type find the parts' classes here.
-  static const bool connected = (set_config_maker([](std::string_view model_type) { return loaded_config(model_type).create(); }), true);
+  static const bool connected =
+      (set_config_maker([](std::string_view model_type) { return loaded_config(model_type).create(); }), true);
   (void)connected;
   return registry;
 }
@@ -41,7 +43,8 @@ void Registry::add(Registration registration, bool exist_ok) {
     for (const auto& entry : registration.models) {
       const auto found = models_.find(std::pair{entry.auto_class, entry.model_type});
       if (found != models_.end() && !same_provider(found->second.front().provider, entry.provider)) {
-        throw_taken(concat(entry.auto_class, " for '", entry.model_type, "'"), found->second.front().provider, entry.provider);
+        throw_taken(concat(entry.auto_class, " for '", entry.model_type, "'"), found->second.front().provider,
+                    entry.provider);
       }
     }
     for (const auto& entry : registration.preprocessors) {
@@ -65,7 +68,8 @@ void Registry::add(Registration registration, bool exist_ok) {
   for (auto& entry : registration.models) {
     auto& entries = models_[{entry.auto_class, entry.model_type}];
     if (!entries.empty() && !same_provider(entries.front().provider, entry.provider)) entries.clear();
-    const auto same = std::find_if(entries.begin(), entries.end(), [&](const auto& other) { return other.class_name == entry.class_name; });
+    const auto same = std::find_if(entries.begin(), entries.end(),
+                                   [&](const auto& other) { return other.class_name == entry.class_name; });
     if (same != entries.end()) {
       *same = std::move(entry);
     } else {
@@ -127,7 +131,8 @@ std::vector<ModelEntry> Registry::models(std::string_view auto_class, std::strin
   return found == models_.end() ? std::vector<ModelEntry>{} : found->second;
 }
 
-std::optional<PreprocessorEntry> Registry::preprocessor(std::string_view auto_class, std::string_view model_type) const {
+std::optional<PreprocessorEntry> Registry::preprocessor(std::string_view auto_class,
+                                                        std::string_view model_type) const {
   std::shared_lock lock(mutex_);
   const auto found = preprocessors_.find(std::pair(auto_class, model_type));
   return found == preprocessors_.end() ? std::nullopt : std::optional(found->second);

@@ -62,7 +62,8 @@ std::vector<uint8_t> decode_base64(const std::string& text) {
   return bytes;
 }
 
-std::vector<float> fill_formula(const std::string& name, uint64_t seed, double mean, double scale, bool absolute, int64_t count) {
+std::vector<float> fill_formula(const std::string& name, uint64_t seed, double mean, double scale, bool absolute,
+                                int64_t count) {
   const uint64_t s = mix(fnv1a(name) ^ mix(seed));
   std::vector<float> values(static_cast<size_t>(count));
   for (size_t i = 0; i < values.size(); ++i) {
@@ -79,18 +80,21 @@ at::Tensor fill(const Json& recipe, const std::string& name, uint64_t seed) {
   if (recipe.contains("b64")) {
     const auto bytes = decode_base64(recipe["b64"].get<std::string>());
     at::Tensor tensor = at::empty(shape, type);
-    if (bytes.size() != tensor.nbytes()) throw Error(ErrorCode::bad_config, concat("fixture: ", name, " has ", bytes.size(), " bytes"));
+    if (bytes.size() != tensor.nbytes())
+      throw Error(ErrorCode::bad_config, concat("fixture: ", name, " has ", bytes.size(), " bytes"));
     std::memcpy(tensor.mutable_data_ptr(), bytes.data(), bytes.size());
     return tensor;
   }
   if (recipe.contains("values")) {
     std::vector<double> values;
-    for (const auto& value : recipe["values"]) values.push_back(value.is_boolean() ? value.get<bool>() : value.get<double>());
+    for (const auto& value : recipe["values"])
+      values.push_back(value.is_boolean() ? value.get<bool>() : value.get<double>());
     return at::tensor(values, at::kDouble).to(type).view(shape);
   }
   int64_t count = 1;
   for (int64_t size : shape) count *= size;
-  const auto values = fill_formula(name, seed, recipe.at("mean").get<double>(), recipe.at("scale").get<double>(), recipe.value("abs", false), count);
+  const auto values = fill_formula(name, seed, recipe.at("mean").get<double>(), recipe.at("scale").get<double>(),
+                                   recipe.value("abs", false), count);
   return at::tensor(values).view(shape).to(type);
 }
 
@@ -103,7 +107,8 @@ Json read_fixture(const std::filesystem::path& file) {
   char block[1 << 16];
   while (true) {
     const int count = gzread(stream.get(), block, sizeof block);
-    if (count < 0 || text.size() > kBytes) throw Error(ErrorCode::bad_config, concat("'", file.string(), "' is not gzip, or too large"));
+    if (count < 0 || text.size() > kBytes)
+      throw Error(ErrorCode::bad_config, concat("'", file.string(), "' is not gzip, or too large"));
     if (count == 0) break;
     text.append(block, static_cast<size_t>(count));
   }

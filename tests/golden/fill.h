@@ -15,9 +15,11 @@ namespace backplane::golden {
 std::vector<uint8_t> decode_base64(const std::string& text);
 
 /// Elements 0 … count of the tensor that a formula recipe describes, in float32: a hash of name, seed and position.
-std::vector<float> fill_formula(const std::string& name, uint64_t seed, double mean, double scale, bool absolute, int64_t count);
+std::vector<float> fill_formula(const std::string& name, uint64_t seed, double mean, double scale, bool absolute,
+                                int64_t count);
 
-/// The tensor of a recipe: formula, explicit values, or base64. `name` enters the formula ("input:" already in front of it).
+/// The tensor of a recipe: formula, explicit values, or base64. `name` enters the formula ("input:" already in front of
+/// it).
 at::Tensor fill(const Json& recipe, const std::string& name, uint64_t seed);
 
 /// A fixture file, `.json` or `.json.gz`.

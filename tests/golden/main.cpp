@@ -62,7 +62,8 @@ std::string line_of(const GoldenResult& result, bool json) {
   }
   char numbers[64];
   std::snprintf(numbers, sizeof numbers, "%.3g %.3g", result.max_abs_diff, result.noise_floor);
-  return concat(result.passed ? "PASS " : "FAIL ", result.kind, " ", result.name, " ", numbers, result.reason.empty() ? "" : " ", result.reason);
+  return concat(result.passed ? "PASS " : "FAIL ", result.kind, " ", result.name, " ", numbers,
+                result.reason.empty() ? "" : " ", result.reason);
 }
 
 }  // namespace
@@ -76,7 +77,8 @@ int main(int argc, char** argv) {
   app.add_option("FILE", arguments, "fixtures, or folders of them")->required();
   app.add_option("--jobs", jobs, "fixtures at the same time")->check(CLI::Range(1, 64));
   app.add_flag("--json", json, "one JSON object a line");
-  app.add_option("--dump", options.dump, "write all outputs, hidden states and attentions to this folder, as safetensors");
+  app.add_option("--dump", options.dump,
+                 "write all outputs, hidden states and attentions to this folder, as safetensors");
   app.add_option("--cache", options.cache, "folder of the real vocabularies");
   try {
     app.parse(argc, argv);

@@ -44,7 +44,8 @@ Argument argument_of(const Json& recipe, const std::string& name, uint64_t seed)
   }
   if (recipe.contains("list")) {
     std::vector<Tensor> tensors;
-    for (const auto& item : recipe["list"]) tensors.push_back(fill(item, concat("input:", name, ".", tensors.size()), seed));
+    for (const auto& item : recipe["list"])
+      tensors.push_back(fill(item, concat("input:", name, ".", tensors.size()), seed));
     return tensors;
   }
   return fill(recipe, "input:" + name, seed);
@@ -69,7 +70,8 @@ class Comparison {
   Comparison(const Json& fixture, GoldenResult& result) : fixture_(fixture), result_(result) {}
 
   // Largest difference against what 3 times the noise of the fixture allows; integers and booleans must be equal.
-  void compare(const std::string& name, const Json& golden, Tensor mine, const Tensor& where, std::optional<double> noise) {
+  void compare(const std::string& name, const Json& golden, Tensor mine, const Tensor& where,
+               std::optional<double> noise) {
     mine = mine.detach();
     if (at::isComplexType(mine.scalar_type())) mine = at::view_as_real(mine);
     const auto shape = golden.at("shape").get<std::vector<int64_t>>();
@@ -91,25 +93,30 @@ class Comparison {
       expected = fill(golden, name, 0).view({-1});
     }
     if (!expected.is_floating_point()) {
-      if (!at::equal(mine.to(expected.scalar_type()), expected)) throw Difference{concat(name, " differs in ", (mine != expected).sum().item<int64_t>(), " elements")};
+      if (!at::equal(mine.to(expected.scalar_type()), expected))
+        throw Difference{concat(name, " differs in ", (mine != expected).sum().item<int64_t>(), " elements")};
       return;
     }
     mine = mine.to(at::kDouble);
     expected = expected.to(at::kDouble);
-    Tensor difference = at::where(mine.eq(expected), at::zeros_like(mine), (mine - expected).abs());  // equal infinities too
+    Tensor difference =
+        at::where(mine.eq(expected), at::zeros_like(mine), (mine - expected).abs());  // equal infinities too
     if (keep.defined()) difference = difference.masked_fill(keep.logical_not(), 0);
     if (difference.numel() == 0) return;
     const double finite_max = at::nan_to_num(expected, 0, 0, 0).abs().max().item<double>();
-    const double floor = std::max(noise.value_or(fixture_.at("tolerance").value(name, 0.0) / 3), kFloatEpsilon * finite_max);
+    const double floor =
+        std::max(noise.value_or(fixture_.at("tolerance").value(name, 0.0) / 3), kFloatEpsilon * finite_max);
     const double worst = at::nan_to_num(difference, HUGE_VAL, HUGE_VAL, HUGE_VAL).max().item<double>();
     if (worst / floor >= result_.max_abs_diff / std::max(result_.noise_floor, 1e-300)) {
       result_.max_abs_diff = worst;
       result_.noise_floor = floor;
     }
     if (!(worst <= 3 * floor)) {
-      const auto at_index = at::nan_to_num(difference, HUGE_VAL, HUGE_VAL, HUGE_VAL).gt(3 * floor).to(at::kInt).argmax().item<int64_t>();
-      throw Difference{concat(name, "[", at_index, "] is ", mine[at_index].item<double>(), ", expected ", expected[at_index].item<double>(),
-                              "; largest difference ", worst, ", allowed ", 3 * floor)};
+      const auto at_index =
+          at::nan_to_num(difference, HUGE_VAL, HUGE_VAL, HUGE_VAL).gt(3 * floor).to(at::kInt).argmax().item<int64_t>();
+      throw Difference{concat(name, "[", at_index, "] is ", mine[at_index].item<double>(), ", expected ",
+                              expected[at_index].item<double>(), "; largest difference ", worst, ", allowed ",
+                              3 * floor)};
     }
   }
 
@@ -141,14 +148,20 @@ void check_generation(PreTrainedModel& model, const Json& fixture, const ModelIn
   for (const auto& name : golden.at("inputs")) {
     if (const Argument* value = inputs.find(name.get<std::string>())) prompt.set(name.get<std::string>(), *value);
   }
-  const auto result = generate(model, prompt, {.max_new_tokens = golden.at("max_new_tokens").get<int64_t>(), .do_sample = false,
-                                               .repetition_penalty = 1.0, .eos_token_id = std::vector<int64_t>{}});
+  const auto result = generate(model, prompt,
+                               {.max_new_tokens = golden.at("max_new_tokens").get<int64_t>(),
+                                .do_sample = false,
+                                .repetition_penalty = 1.0,
+                                .eos_token_id = std::vector<int64_t>{}});
   const Tensor expected = fill(golden.at("sequences"), "sequences", 0);
   if (!at::equal(result.sequences, expected)) {
-    throw Difference{concat("generated ", result.sequences.sizes(), " ids differ in ",
-                            result.sequences.sizes() == expected.sizes() ? (result.sequences != expected).sum().item<int64_t>() : -1, " places")};
+    throw Difference{
+        concat("generated ", result.sequences.sizes(), " ids differ in ",
+               result.sequences.sizes() == expected.sizes() ? (result.sequences != expected).sum().item<int64_t>() : -1,
+               " places")};
   }
-  comparison.compare("last_logits", golden.at("last_logits"), result.last_logits, {}, noise_of(fixture["checks"], "logits"));
+  comparison.compare("last_logits", golden.at("last_logits"), result.last_logits, {},
+                     noise_of(fixture["checks"], "logits"));
 }
 
 }  // namespace
@@ -203,12 +216,15 @@ GoldenResult run_model_fixture(const std::filesystem::path& file, const GoldenOp
             for (size_t i = 0; i < tuple->size(); ++i) tensors.emplace_back(concat(name, ".", i), (*tuple)[i]);
           }
         }
-        save_safetensors(concat(options.dump, "/", file.parent_path().filename().string(), ".", class_name, ".safetensors"), tensors);
+        save_safetensors(
+            concat(options.dump, "/", file.parent_path().filename().string(), ".", class_name, ".safetensors"),
+            tensors);
       }
       for (const auto& [name, golden] : fixture.at("outputs").items()) {
         if (std::find(random.begin(), random.end(), name) != random.end()) continue;
         Tensor where;
-        if (fixture.at("compare_where").contains(name)) where = inputs[fixture["compare_where"][name].get<std::string>()];
+        if (fixture.at("compare_where").contains(name))
+          where = inputs[fixture["compare_where"][name].get<std::string>()];
         comparison.compare(name, golden, field(output, name), where, noise_of(checks, name));
       }
     }

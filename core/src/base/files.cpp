@@ -52,7 +52,8 @@ std::string read_file(const std::string& path, uint64_t max_bytes) {
   if (fd < 0) throw_errno(path, "open");
   const uint64_t size = open_regular(path, fd);
   if (size > max_bytes) {
-    throw Error(ErrorCode::limit_exceeded, concat("'", path, "' has ", size, " bytes; at most ", max_bytes, " are read"));
+    throw Error(ErrorCode::limit_exceeded,
+                concat("'", path, "' has ", size, " bytes; at most ", max_bytes, " are read"));
   }
   std::string bytes(size, '\0');
   size_t done = 0;
@@ -89,13 +90,15 @@ void write_file(const std::string& path, std::string_view bytes) {
 }
 
 bool is_plain_file_name(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." && name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
+  return !name.empty() && name != "." && name != ".." &&
+         name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
 }
 
 std::string path_beneath(const std::string& folder, std::string_view name) {
   for (const auto& part : split(name, '/')) {
     if (!is_plain_file_name(part)) {
-      throw Error(ErrorCode::bad_file_name, concat("file name '", name, "' leaves the folder '", folder, "'; expected plain names separated by '/'"));
+      throw Error(ErrorCode::bad_file_name, concat("file name '", name, "' leaves the folder '", folder,
+                                                   "'; expected plain names separated by '/'"));
     }
   }
   const fs::path path = fs::path(folder) / std::string(name);
@@ -112,7 +115,8 @@ std::string path_beneath(const std::string& folder, std::string_view name) {
   }
   const auto mismatch = std::mismatch(root.begin(), root.end(), real.begin(), real.end());
   if (mismatch.first != root.end()) {
-    throw Error(ErrorCode::bad_file_name, concat("'", path.string(), "' is a link to '", real.string(), "', outside of '", root.string(), "'"));
+    throw Error(ErrorCode::bad_file_name,
+                concat("'", path.string(), "' is a link to '", real.string(), "', outside of '", root.string(), "'"));
   }
   return path.string();
 }

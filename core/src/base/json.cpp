@@ -118,14 +118,16 @@ class Builder : public nlohmann::json_sax<Json> {
     for (size_t i = 0; i < object.size(); ++i) {
       const auto [entry, inserted] = first.try_emplace(object.begin()[static_cast<std::ptrdiff_t>(i)].first, i);
       if (inserted) continue;
-      object.begin()[static_cast<std::ptrdiff_t>(entry->second)].second = object.begin()[static_cast<std::ptrdiff_t>(i)].second;
+      object.begin()[static_cast<std::ptrdiff_t>(entry->second)].second =
+          object.begin()[static_cast<std::ptrdiff_t>(i)].second;
       doubled = true;
     }
     if (!doubled) return;
     Json::object_t kept;
     for (size_t i = 0; i < object.size(); ++i) {
       auto& [key, value] = object.begin()[static_cast<std::ptrdiff_t>(i)];
-      if (first.at(key) == i) static_cast<std::vector<std::pair<const std::string, Json>>&>(kept).emplace_back(key, value);
+      if (first.at(key) == i)
+        static_cast<std::vector<std::pair<const std::string, Json>>&>(kept).emplace_back(key, value);
     }
     object = std::move(kept);
   }
@@ -147,13 +149,27 @@ void append_escaped(std::string& out, std::string_view text, bool ensure_ascii) 
   for (size_t i = 0; i < text.size(); ++i) {
     const auto c = static_cast<unsigned char>(text[i]);
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\b':
+        out += "\\b";
+        break;
+      case '\f':
+        out += "\\f";
+        break;
       default:
         if (c < 0x20) {
           unicode(c);
@@ -162,7 +178,8 @@ void append_escaped(std::string& out, std::string_view text, bool ensure_ascii) 
         } else {
           const int extra = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
           uint32_t point = c & (0x3fu >> extra);
-          for (int k = 0; k < extra && i + 1 < text.size(); ++k) point = (point << 6) | (static_cast<unsigned char>(text[++i]) & 0x3fu);
+          for (int k = 0; k < extra && i + 1 < text.size(); ++k)
+            point = (point << 6) | (static_cast<unsigned char>(text[++i]) & 0x3fu);
           if (point >= 0x10000) {
             point -= 0x10000;
             unicode(0xd800 + (point >> 10));
@@ -231,13 +248,19 @@ void dump(std::string& out, const Json& value, const DumpStyle& style, int level
       out += ']';
       return;
     }
-    case Json::value_t::string: append_escaped(out, value.get_ref<const std::string&>(), style.ensure_ascii); return;
+    case Json::value_t::string:
+      append_escaped(out, value.get_ref<const std::string&>(), style.ensure_ascii);
+      return;
     case Json::value_t::number_float: {
       const double number = value.get<double>();
-      out += std::isnan(number) ? "NaN" : std::isinf(number) ? (number > 0 ? "Infinity" : "-Infinity") : python_float(number);
+      out += std::isnan(number)   ? "NaN"
+             : std::isinf(number) ? (number > 0 ? "Infinity" : "-Infinity")
+                                  : python_float(number);
       return;
     }
-    default: out += value.dump(); return;
+    default:
+      out += value.dump();
+      return;
   }
 }
 
@@ -245,9 +268,11 @@ void dump(std::string& out, const Json& value, const DumpStyle& style, int level
 
 Json parse_json(std::string_view text, const std::string& name, ErrorCode error_code, JsonLimits limits) {
   if (text.size() > limits.bytes) {
-    throw Error(ErrorCode::limit_exceeded, concat(name, " has ", text.size(), " bytes; at most ", limits.bytes, " are read"));
+    throw Error(ErrorCode::limit_exceeded,
+                concat(name, " has ", text.size(), " bytes; at most ", limits.bytes, " are read"));
   }
-  if (text.starts_with("\xef\xbb\xbf")) throw Error(error_code, concat(name, " begins with a byte-order mark; save it as UTF-8 without one"));
+  if (text.starts_with("\xef\xbb\xbf"))
+    throw Error(error_code, concat(name, " begins with a byte-order mark; save it as UTF-8 without one"));
   std::string marked;
   if (text.find("NaN") != std::string_view::npos || text.find("Infinity") != std::string_view::npos) {
     marked = mark_words(text);

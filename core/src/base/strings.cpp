@@ -55,14 +55,16 @@ std::string_view trim(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
 }
 
-std::vector<std::string> close_matches(std::string_view word, const std::vector<std::string>& candidates, size_t count) {
+std::vector<std::string> close_matches(std::string_view word, const std::vector<std::string>& candidates,
+                                       size_t count) {
   // Comparing is quadratic in the length; what a person mistypes is short.
   if (word.size() > 128) return {};
   std::vector<std::pair<size_t, std::string>> found;
   for (const auto& candidate : candidates) {
     if (candidate.size() > 128) continue;
     const size_t distance = edit_distance(word, candidate);
-    if (distance <= std::max<size_t>(1, std::max(word.size(), candidate.size()) / 3)) found.emplace_back(distance, candidate);
+    if (distance <= std::max<size_t>(1, std::max(word.size(), candidate.size()) / 3))
+      found.emplace_back(distance, candidate);
   }
   std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<std::string> names;

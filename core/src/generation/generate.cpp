@@ -40,12 +40,15 @@ std::vector<int64_t> ids_of(const Value& value) {
 Settings settings_of(const PreTrainedModel& model, const GenerateOptions& options, int64_t prompt) {
   const GenerationConfig config = model.generation_config.value_or(GenerationConfig{});
   Settings s;
-  const auto max_new = options.max_new_tokens ? options.max_new_tokens : options.max_length ? std::nullopt : config.max_new_tokens;
+  const auto max_new = options.max_new_tokens ? options.max_new_tokens
+                       : options.max_length   ? std::nullopt
+                                              : config.max_new_tokens;
   s.max_new_tokens = max_new ? *max_new : options.max_length.value_or(config.max_length.value_or(20)) - prompt;
   if (max_new && *max_new <= 0) out_of_range("max_new_tokens", static_cast<double>(*max_new), "a number above 0");
   if (s.max_new_tokens <= 0) {
-    throw Error(ErrorCode::invalid_value, concat("the prompt has ", prompt, " tokens and max_length is ", s.max_new_tokens + prompt,
-                                                 ", so nothing is left to generate; set max_new_tokens"));
+    throw Error(ErrorCode::invalid_value,
+                concat("the prompt has ", prompt, " tokens and max_length is ", s.max_new_tokens + prompt,
+                       ", so nothing is left to generate; set max_new_tokens"));
   }
   s.min_new_tokens = options.min_new_tokens.value_or(config.min_new_tokens.value_or(0));
   s.do_sample = options.do_sample.value_or(config.do_sample);
@@ -57,21 +60,25 @@ Settings settings_of(const PreTrainedModel& model, const GenerateOptions& option
   s.eos = options.eos_token_id ? *options.eos_token_id : ids_of(config.eos_token_id);
   s.pad = options.pad_token_id ? options.pad_token_id : config.pad_token_id;
   if (!s.pad && !s.eos.empty()) s.pad = s.eos.front();
-  if (s.do_sample && !(s.temperature > 0 && std::isfinite(s.temperature))) out_of_range("temperature", s.temperature, "a number above 0; for greedy search set do_sample to false");
+  if (s.do_sample && !(s.temperature > 0 && std::isfinite(s.temperature)))
+    out_of_range("temperature", s.temperature, "a number above 0; for greedy search set do_sample to false");
   if (s.do_sample && !(s.top_p >= 0 && s.top_p <= 1)) out_of_range("top_p", s.top_p, "a number from 0 to 1");
   if (s.do_sample && !(s.min_p >= 0 && s.min_p <= 1)) out_of_range("min_p", s.min_p, "a number from 0 to 1");
   if (s.top_k < 0) out_of_range("top_k", static_cast<double>(s.top_k), "0 (off) or more");
-  if (!(s.repetition_penalty > 0 && std::isfinite(s.repetition_penalty))) out_of_range("repetition_penalty", s.repetition_penalty, "a number above 0");
+  if (!(s.repetition_penalty > 0 && std::isfinite(s.repetition_penalty)))
+    out_of_range("repetition_penalty", s.repetition_penalty, "a number above 0");
   return s;
 }
 
-// Keskar et al. 2019, https://arxiv.org/abs/1909.05858: scores of ids that occurred are divided (or multiplied where negative).
+// Keskar et al. 2019, https://arxiv.org/abs/1909.05858: scores of ids that occurred are divided (or multiplied where
+// negative).
 void penalise_repetition(Tensor& scores, const Tensor& sequences, double penalty) {
   const Tensor seen = scores.gather(1, sequences);
   scores.scatter_(1, sequences, at::where(seen < 0, seen * penalty, seen / penalty));
 }
 
-// The reference's order: temperature, top-k, top-p (https://arxiv.org/abs/1904.09751), min-p (https://arxiv.org/abs/2407.01082).
+// The reference's order: temperature, top-k, top-p (https://arxiv.org/abs/1904.09751), min-p
+// (https://arxiv.org/abs/2407.01082).
 Tensor warp(Tensor scores, const Settings& s) {
   constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
   scores = scores / s.temperature;
@@ -104,11 +111,15 @@ Tensor positions_of(const Tensor& attention_mask) {
 
 }  // namespace
 
-GenerateResult generate(PreTrainedModel& model, const ModelInputs& inputs, const GenerateOptions& options, TokenStreamer* streamer) {
-  if (!model.can_generate()) throw Error(ErrorCode::invalid_value, concat(model.name(), " cannot generate; load the model through AutoModelForCausalLM"));
+GenerateResult generate(PreTrainedModel& model, const ModelInputs& inputs, const GenerateOptions& options,
+                        TokenStreamer* streamer) {
+  if (!model.can_generate())
+    throw Error(ErrorCode::invalid_value,
+                concat(model.name(), " cannot generate; load the model through AutoModelForCausalLM"));
   const Tensor prompt = inputs["input_ids"];
   if (prompt.dim() != 2 || prompt.size(0) == 0 || prompt.size(1) == 0) {
-    throw Error(ErrorCode::invalid_value, concat("input_ids has the shape ", prompt.sizes(), "; expected [batch, seq] with at least one token"));
+    throw Error(ErrorCode::invalid_value,
+                concat("input_ids has the shape ", prompt.sizes(), "; expected [batch, seq] with at least one token"));
   }
   const int64_t batch = prompt.size(0), prompt_length = prompt.size(1);
   const Settings s = settings_of(model, options, prompt_length);
@@ -156,7 +167,8 @@ GenerateResult generate(PreTrainedModel& model, const ModelInputs& inputs, const
     if (step < s.min_new_tokens && !s.eos.empty()) {
       scores = scores.index_fill(1, at::tensor(s.eos), -std::numeric_limits<double>::infinity());
     }
-    const Tensor next = s.do_sample ? at::multinomial(at::softmax(warp(scores, s), -1), 1, false, generator).squeeze(1) : scores.argmax(-1);
+    const Tensor next = s.do_sample ? at::multinomial(at::softmax(warp(scores, s), -1), 1, false, generator).squeeze(1)
+                                    : scores.argmax(-1);
 
     std::vector<int64_t> ids(next.const_data_ptr<int64_t>(), next.const_data_ptr<int64_t>() + batch);
     for (size_t row = 0; row < ids.size(); ++row) {

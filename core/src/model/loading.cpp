@@ -24,16 +24,22 @@ class Patterns {
     for (const auto& pattern : patterns) {
       int error = 0;
       PCRE2_SIZE offset = 0;
-      pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), 0, &error, &offset, nullptr);
-      if (!code) throw Error(ErrorCode::bad_plugin, concat("the plugin's pattern '", pattern, "' is no regular expression (at ", offset, ")"));
+      pcre2_code* code =
+          pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), 0, &error, &offset, nullptr);
+      if (!code)
+        throw Error(ErrorCode::bad_plugin,
+                    concat("the plugin's pattern '", pattern, "' is no regular expression (at ", offset, ")"));
       codes_.emplace_back(code, &pcre2_code_free);
     }
   }
 
   bool match(const std::string& name) const {
     for (const auto& code : codes_) {
-      std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(pcre2_match_data_create(1, nullptr), &pcre2_match_data_free);
-      if (pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(name.data()), name.size(), 0, 0, data.get(), nullptr) >= 0) return true;
+      std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(pcre2_match_data_create(1, nullptr),
+                                                                               &pcre2_match_data_free);
+      if (pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(name.data()), name.size(), 0, 0, data.get(), nullptr) >=
+          0)
+        return true;
     }
     return false;
   }
@@ -50,7 +56,8 @@ bool replace_ending(std::string& name, std::string_view ending, std::string_view
 
 // AC-99
 std::string modern_name(std::string name) {
-  if (replace_ending(name, "LayerNorm.gamma", "LayerNorm.weight") || replace_ending(name, "LayerNorm.beta", "LayerNorm.bias") ||
+  if (replace_ending(name, "LayerNorm.gamma", "LayerNorm.weight") ||
+      replace_ending(name, "LayerNorm.beta", "LayerNorm.bias") ||
       replace_ending(name, "weight_g", "parametrizations.weight.original0") ||
       replace_ending(name, "weight_v", "parametrizations.weight.original1")) {
     return name;
@@ -93,7 +100,8 @@ std::string shape_text(at::IntArrayRef shape) {
 }
 
 std::string listed(const std::vector<std::string>& names) {
-  std::vector<std::string> shown(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(names.size(), 10)));
+  std::vector<std::string> shown(names.begin(),
+                                 names.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(names.size(), 10)));
   if (names.size() > shown.size()) shown.push_back(concat("and ", names.size() - shown.size(), " more"));
   return join(shown);
 }
@@ -138,8 +146,9 @@ LoadingInfo load_weights(PreTrainedModel& model, const Checkpoint& checkpoint, c
       if (by_name.contains(name)) stray.push_back(name);
     }
     if (!stray.empty()) {
-      throw Error(ErrorCode::bad_checkpoint, concat("the weights at ", options.origin, " hold parts of the base model with and without '", prefix,
-                                                    "' (", listed(stray), "); was it saved properly?"));
+      throw Error(ErrorCode::bad_checkpoint,
+                  concat("the weights at ", options.origin, " hold parts of the base model with and without '", prefix,
+                         "' (", listed(stray), "); was it saved properly?"));
     }
   }
 
@@ -153,15 +162,17 @@ LoadingInfo load_weights(PreTrainedModel& model, const Checkpoint& checkpoint, c
     if (at::IntArrayRef(stored.shape) != target.tensor.sizes()) {
       if (!options.ignore_mismatched_sizes) {
         throw Error(ErrorCode::shape_mismatch,
-                    concat("size mismatch for ", target.name, ": the weights at ", options.origin, " have the shape ", shape_text(stored.shape),
-                           ", the model ", shape_text(target.tensor.sizes()), "; ignore_mismatched_sizes=true starts it anew"));
+                    concat("size mismatch for ", target.name, ": the weights at ", options.origin, " have the shape ",
+                           shape_text(stored.shape), ", the model ", shape_text(target.tensor.sizes()),
+                           "; ignore_mismatched_sizes=true starts it anew"));
       }
       info.mismatched_keys.push_back(target.name);
       continue;
     }
     Tensor value = checkpoint.tensor(source->second);
     if (target.tensor.is_floating_point()) value = value.to(dtype);
-    if (!target.tensor.is_floating_point() && value.scalar_type() != target.tensor.scalar_type()) value = value.to(target.tensor.scalar_type());
+    if (!target.tensor.is_floating_point() && value.scalar_type() != target.tensor.scalar_type())
+      value = value.to(target.tensor.scalar_type());
     Tensor(target.tensor).set_data(value);
     filled.insert(identity);
   }
@@ -169,32 +180,41 @@ LoadingInfo load_weights(PreTrainedModel& model, const Checkpoint& checkpoint, c
   // AC-101, AC-102
   const Patterns ignore_missing(rules.ignore_missing), ignore_unexpected(rules.ignore_unexpected);
   for (const auto& target : targets) {
-    const bool mismatched = std::find(info.mismatched_keys.begin(), info.mismatched_keys.end(), target.name) != info.mismatched_keys.end();
+    const bool mismatched =
+        std::find(info.mismatched_keys.begin(), info.mismatched_keys.end(), target.name) != info.mismatched_keys.end();
     if (filled.contains(target.tensor.unsafeGetTensorImpl())) continue;
-    if (target.tensor.is_floating_point()) Tensor(target.tensor).set_data(at::empty(target.tensor.sizes(), target.tensor.options().dtype(dtype).requires_grad(false)));
+    if (target.tensor.is_floating_point())
+      Tensor(target.tensor)
+          .set_data(at::empty(target.tensor.sizes(), target.tensor.options().dtype(dtype).requires_grad(false)));
     initialise(target.name, target.tensor);
     filled.insert(target.tensor.unsafeGetTensorImpl());
     if (!mismatched && !ignore_missing.match(target.name)) info.missing_keys.push_back(target.name);
   }
   for (const auto& [name, stored] : sources) {
     const bool is_old_buffer = name.ends_with("position_ids") || name.ends_with("rotary_emb.inv_freq");
-    if (!by_name.contains(name) && !is_old_buffer && !ignore_unexpected.match(name)) info.unexpected_keys.push_back(name);
+    if (!by_name.contains(name) && !is_old_buffer && !ignore_unexpected.match(name))
+      info.unexpected_keys.push_back(name);
   }
   for (const auto& name : dropped) {
     if (!ignore_unexpected.match(name)) info.unexpected_keys.push_back(name);
   }
-  for (auto* names : {&info.missing_keys, &info.unexpected_keys, &info.mismatched_keys}) std::sort(names->begin(), names->end());
+  for (auto* names : {&info.missing_keys, &info.unexpected_keys, &info.mismatched_keys})
+    std::sort(names->begin(), names->end());
 
   if (!info.missing_keys.empty()) {
     warn(concat("the weights at ", options.origin, " lack ", info.missing_keys.size(), " of ", targets.size(),
-                " tensors, which start at random: ", listed(info.missing_keys), "; train the model before you rely on it"));
+                " tensors, which start at random: ", listed(info.missing_keys),
+                "; train the model before you rely on it"));
   }
   const auto architectures = model.config().architectures.value_or(std::vector<std::string>{});
-  const bool is_own = std::any_of(architectures.begin(), architectures.end(), [&](const auto& name) { return model.name().ends_with(name); });
+  const bool is_own = std::any_of(architectures.begin(), architectures.end(),
+                                  [&](const auto& name) { return model.name().ends_with(name); });
   if (!info.unexpected_keys.empty() && is_own) {
-    warn(concat("the weights at ", options.origin, " hold tensors that the model does not use: ", listed(info.unexpected_keys)));
+    warn(concat("the weights at ", options.origin,
+                " hold tensors that the model does not use: ", listed(info.unexpected_keys)));
   }
-  for (const auto& name : info.mismatched_keys) warn(concat(name, " has another shape in the weights at ", options.origin, " and starts at random"));
+  for (const auto& name : info.mismatched_keys)
+    warn(concat(name, " has another shape in the weights at ", options.origin, " and starts at random"));
   return info;
 }
 

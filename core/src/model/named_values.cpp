@@ -84,4 +84,10 @@ ModelInputs ModelInputs::select(std::span<const std::string_view> names) const {
   return chosen;
 }
 
+void ModelOutput::pass_on(const ModelOutput& base) {
+  for (const char* name : {"past_key_values", "hidden_states", "attentions", "cross_attentions"}) {
+    if (const Argument* value = base.find(name)) set(name, *value);
+  }
+}
+
 }  // namespace backplane

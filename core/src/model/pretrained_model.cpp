@@ -11,8 +11,8 @@ ModelOutput PreTrainedModel::forward(const ModelInputs& inputs) {
   const auto known = arguments();
   for (const auto& [name, value] : inputs) {
     if (std::find(known.begin(), known.end(), name) == known.end()) {
-      throw Error(ErrorCode::unknown_argument,
-                  concat("forward does not take '", name, "'; it takes ", join(std::vector<std::string>(known.begin(), known.end()))));
+      throw Error(ErrorCode::unknown_argument, concat("forward does not take '", name, "'; it takes ",
+                                                      join(std::vector<std::string>(known.begin(), known.end()))));
     }
   }
   return compute(inputs);

@@ -24,7 +24,8 @@ std::pair<Tensor, Tensor> KvCache::update(size_t layer, const Tensor& k, const T
     kept = larger;
   }
   if (kept.k.size(0) != k.size(0)) {
-    throw Error(ErrorCode::invalid_value, concat("the cache holds ", kept.k.size(0), " sequences; this call has ", k.size(0)));
+    throw Error(ErrorCode::invalid_value,
+                concat("the cache holds ", kept.k.size(0), " sequences; this call has ", k.size(0)));
   }
   kept.k.slice(2, length_, total).copy_(k);
   kept.v.slice(2, length_, total).copy_(v);

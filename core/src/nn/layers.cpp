@@ -13,7 +13,9 @@ namespace {
 Tensor uninitialised(at::IntArrayRef shape) {
   int64_t elements = 1;
   for (int64_t size : shape) {
-    if (size < 0 || __builtin_mul_overflow(elements, size, &elements)) throw Error(ErrorCode::bad_config, concat("a parameter would have the shape ", at::IntArrayRef(shape), "; no tensor can have it"));
+    if (size < 0 || __builtin_mul_overflow(elements, size, &elements))
+      throw Error(ErrorCode::bad_config,
+                  concat("a parameter would have the shape ", at::IntArrayRef(shape), "; no tensor can have it"));
   }
   ParameterBudget::take(elements);
   return at::empty(shape);
@@ -44,7 +46,8 @@ Tensor EmbeddingImpl::forward(const Tensor& ids) const {
     const auto [low, high] = at::aminmax(ids);
     const int64_t worst = low.item<int64_t>() < 0 ? low.item<int64_t>() : high.item<int64_t>();
     if (worst < 0 || worst >= weight.size(0)) {
-      throw Error(ErrorCode::invalid_value, concat("id ", worst, " is outside of the embedding table of ", weight.size(0), " rows"));
+      throw Error(ErrorCode::invalid_value,
+                  concat("id ", worst, " is outside of the embedding table of ", weight.size(0), " rows"));
     }
   }
   return at::embedding(weight, ids);
@@ -59,7 +62,9 @@ LayerNormImpl::LayerNormImpl(int64_t size, double eps, bool with_bias) : eps(eps
 
 Tensor LayerNormImpl::forward(const Tensor& x) const { return at::layer_norm(x, {weight.size(0)}, weight, bias, eps); }
 
-RMSNormImpl::RMSNormImpl(int64_t size, double eps) : eps(eps) { weight = register_parameter("weight", uninitialised({size})); }
+RMSNormImpl::RMSNormImpl(int64_t size, double eps) : eps(eps) {
+  weight = register_parameter("weight", uninitialised({size}));
+}
 
 Tensor RMSNormImpl::forward(const Tensor& x) const { return rms_norm(x, weight, eps); }
 

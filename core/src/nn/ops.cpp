@@ -27,19 +27,38 @@ Tensor laplace(const Tensor& x) { return 0.5 * (1 + at::erf((x - 0.707107) / (0.
 Tensor identity(const Tensor& x) { return x; }
 
 constexpr std::pair<std::string_view, Activation> kActivations[] = {
-    {"gelu", gelu_erf},        {"gelu_10", gelu_10},      {"gelu_fast", gelu_tanh}, {"gelu_new", gelu_tanh},
-    {"gelu_python", gelu_erf}, {"gelu_pytorch_tanh", gelu_tanh}, {"gelu_accurate", gelu_tanh}, {"quick_gelu", gelu_quick},
-    {"laplace", laplace},      {"leaky_relu", leaky_relu}, {"linear", identity},    {"mish", mish},
-    {"relu", relu},            {"relu2", relu2},          {"relu6", relu6},         {"sigmoid", sigmoid},
-    {"silu", silu},            {"swish", silu},           {"tanh", tanh},           {"prelu", prelu},
+    {"gelu", gelu_erf},
+    {"gelu_10", gelu_10},
+    {"gelu_fast", gelu_tanh},
+    {"gelu_new", gelu_tanh},
+    {"gelu_python", gelu_erf},
+    {"gelu_pytorch_tanh", gelu_tanh},
+    {"gelu_accurate", gelu_tanh},
+    {"quick_gelu", gelu_quick},
+    {"laplace", laplace},
+    {"leaky_relu", leaky_relu},
+    {"linear", identity},
+    {"mish", mish},
+    {"relu", relu},
+    {"relu2", relu2},
+    {"relu6", relu6},
+    {"sigmoid", sigmoid},
+    {"silu", silu},
+    {"swish", silu},
+    {"tanh", tanh},
+    {"prelu", prelu},
 };
 
 double lowest(at::ScalarType dtype) {
   switch (dtype) {
-    case at::kHalf: return -65504.0;
-    case at::kBFloat16: return -3.3895313892515355e38;
-    case at::kDouble: return std::numeric_limits<double>::lowest();
-    default: return std::numeric_limits<float>::lowest();
+    case at::kHalf:
+      return -65504.0;
+    case at::kBFloat16:
+      return -3.3895313892515355e38;
+    case at::kDouble:
+      return std::numeric_limits<double>::lowest();
+    default:
+      return std::numeric_limits<float>::lowest();
   }
 }
 
@@ -54,7 +73,8 @@ Tensor causal_bias(int64_t q, int64_t kv, at::ScalarType dtype) {
   return at::full({q, kv}, lowest(dtype), at::TensorOptions().dtype(dtype)).triu_(kv - q + 1);
 }
 
-Tensor eager_attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options, double scale) {
+Tensor eager_attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
+                       double scale) {
   const int64_t groups = q.size(1) / k.size(1);
   Tensor scores = at::matmul(q, repeat_kv(k, groups).transpose(2, 3)) * scale;
   if (options.mask.defined()) scores = scores + options.mask;
@@ -90,7 +110,8 @@ Tensor merge_heads(const Tensor& x) { return x.transpose(1, 2).reshape({x.size(0
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
   const double scale = options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<double>(q.size(3)));
-  if (options.implementation == AttnImplementation::eager || options.probs) return eager_attention(q, k, v, options, scale);
+  if (options.implementation == AttnImplementation::eager || options.probs)
+    return eager_attention(q, k, v, options, scale);
   const int64_t groups = q.size(1) / k.size(1);
   if (q.size(2) == 1) {
     if (kernels::can_decode_attention(q, k, v, options)) return kernels::decode_attention(q, k, v, options.mask, scale);
@@ -107,7 +128,8 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
     causal = false;
   }
   return at::scaled_dot_product_attention(q, repeat_kv(k, groups), repeat_kv(v, groups),
-                                          mask.defined() ? std::optional<Tensor>(mask) : std::nullopt, options.dropout, causal, scale);
+                                          mask.defined() ? std::optional<Tensor>(mask) : std::nullopt, options.dropout,
+                                          causal, scale);
 }
 
 Tensor padding_mask(const Tensor& attention_mask, at::ScalarType dtype) {
@@ -122,8 +144,8 @@ Tensor causal_mask(const Tensor& attention_mask, int64_t q, int64_t past, at::Sc
   if (attention_mask.defined() && attention_mask.dim() == 4) return attention_mask.to(dtype);
   const int64_t kv = past + q;
   if (attention_mask.defined() && attention_mask.size(-1) != kv) {
-    throw Error(ErrorCode::invalid_value, concat("attention_mask has ", attention_mask.size(-1), " columns; ", past, " cached and ", q,
-                                                 " new positions need ", kv));
+    throw Error(ErrorCode::invalid_value, concat("attention_mask has ", attention_mask.size(-1), " columns; ", past,
+                                                 " cached and ", q, " new positions need ", kv));
   }
   const Tensor padding = padding_mask(attention_mask, dtype);
   if (q == 1) return padding;
@@ -134,7 +156,8 @@ Tensor causal_mask(const Tensor& attention_mask, int64_t q, int64_t past, at::Sc
 }
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, int64_t ignore_index) {
-  return at::cross_entropy_loss(logits.reshape({-1, logits.size(-1)}).to(at::kFloat), labels.reshape({-1}), {}, at::Reduction::Mean, ignore_index);
+  return at::cross_entropy_loss(logits.reshape({-1, logits.size(-1)}).to(at::kFloat), labels.reshape({-1}), {},
+                                at::Reduction::Mean, ignore_index);
 }
 
 Tensor causal_lm_loss(const Tensor& logits, const Tensor& labels) {
@@ -144,7 +167,7 @@ Tensor causal_lm_loss(const Tensor& logits, const Tensor& labels) {
 
 Tensor classification_loss(const Tensor& logits, const Tensor& labels, const PretrainedConfig& config) {
   const bool whole = labels.scalar_type() == at::kLong || labels.scalar_type() == at::kInt;
-  const std::string type = config.problem_type ? *config.problem_type
+  const std::string type = config.problem_type        ? *config.problem_type
                            : config.num_labels() == 1 ? "regression"
                            : whole                    ? "single_label_classification"
                                                       : "multi_label_classification";
@@ -153,7 +176,8 @@ Tensor classification_loss(const Tensor& logits, const Tensor& labels, const Pre
   return config.num_labels() == 1 ? at::mse_loss(logits.squeeze(), labels.squeeze()) : at::mse_loss(logits, labels);
 }
 
-Tensor span_loss(const Tensor& start_logits, const Tensor& end_logits, const Tensor& start_positions, const Tensor& end_positions) {
+Tensor span_loss(const Tensor& start_logits, const Tensor& end_logits, const Tensor& start_positions,
+                 const Tensor& end_positions) {
   const int64_t outside = start_logits.size(1);
   const auto loss = [&](const Tensor& logits, const Tensor& positions) {
     const Tensor flat = positions.dim() > 1 ? positions.squeeze(-1) : positions;

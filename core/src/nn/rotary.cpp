@@ -12,7 +12,8 @@ namespace {
 double required(const Value& scaling, const char* key, const std::string& type) {
   const Value* value = scaling.find(key);
   if (!value || !value->is_number()) {
-    throw Error(ErrorCode::bad_config, concat("rope_scaling of type '", type, "' needs the number '", key, "'; found ", scaling.to_string()));
+    throw Error(ErrorCode::bad_config,
+                concat("rope_scaling of type '", type, "' needs the number '", key, "'; found ", scaling.to_string()));
   }
   return value->as_double();
 }
@@ -20,7 +21,8 @@ double required(const Value& scaling, const char* key, const std::string& type) 
 Tensor factors(const Value& scaling, const char* key, int64_t count) {
   const Value* value = scaling.find(key);
   if (!value || !value->is_list() || static_cast<int64_t>(value->as_list().size()) != count) {
-    throw Error(ErrorCode::bad_config, concat("rope_scaling of type 'longrope' needs '", key, "', a list of ", count, " numbers"));
+    throw Error(ErrorCode::bad_config,
+                concat("rope_scaling of type 'longrope' needs '", key, "', a list of ", count, " numbers"));
   }
   std::vector<float> numbers;
   for (const auto& item : value->as_list()) numbers.push_back(static_cast<float>(item.as_double()));
@@ -28,18 +30,22 @@ Tensor factors(const Value& scaling, const char* key, int64_t count) {
 }
 
 // theta^(2i / dim)
-Tensor powers(double theta, int64_t dim) { return at::pow(theta, at::arange(0, dim, 2, at::kFloat) / static_cast<double>(dim)); }
+Tensor powers(double theta, int64_t dim) {
+  return at::pow(theta, at::arange(0, dim, 2, at::kFloat) / static_cast<double>(dim));
+}
 
 }  // namespace
 
 RotaryEmbedding::RotaryEmbedding(const RotaryOptions& options) : options_(options), type_("default") {
   if (options_.dim <= 0 || options_.dim % 2 != 0) {
-    throw Error(ErrorCode::bad_config, concat("rotary embeddings need an even number of dimensions; found ", options_.dim));
+    throw Error(ErrorCode::bad_config,
+                concat("rotary embeddings need an even number of dimensions; found ", options_.dim));
   }
   if (options_.scaling.is_object()) {
     const Value* type = options_.scaling.find("rope_type");
     if (!type) type = options_.scaling.find("type");
-    if (!type || !type->is_string()) throw Error(ErrorCode::bad_config, concat("rope_scaling has no rope_type: ", options_.scaling.to_string()));
+    if (!type || !type->is_string())
+      throw Error(ErrorCode::bad_config, concat("rope_scaling has no rope_type: ", options_.scaling.to_string()));
     type_ = type->as_string();
   }
   std::tie(inv_freq_, attention_scaling_) = frequencies(std::nullopt);
@@ -59,7 +65,8 @@ std::pair<Tensor, double> RotaryEmbedding::frequencies(std::optional<int64_t> se
   if (type_ == "llama3") {
     const Tensor plain = 1.0 / powers(options_.theta, options_.dim);
     const double factor = required(scaling, "factor", type_), low = required(scaling, "low_freq_factor", type_);
-    const double high = required(scaling, "high_freq_factor", type_), old = required(scaling, "original_max_position_embeddings", type_);
+    const double high = required(scaling, "high_freq_factor", type_),
+                 old = required(scaling, "original_max_position_embeddings", type_);
     const Tensor wavelength = 2 * std::numbers::pi / plain;
     const Tensor scaled = at::where(wavelength > old / low, plain / factor, plain);
     const Tensor smooth = (old / wavelength - low) / (high - low);
@@ -74,7 +81,8 @@ std::pair<Tensor, double> RotaryEmbedding::frequencies(std::optional<int64_t> se
     }
     const auto mscale = [](double scale, double m) { return scale <= 1 ? 1.0 : 0.1 * m * std::log(scale) + 1.0; };
     const double m = scaling.number_or("mscale", 0), m_all = scaling.number_or("mscale_all_dim", 0);
-    const double attention = scaling.number_or("attention_factor", m != 0 && m_all != 0 ? mscale(factor, m) / mscale(factor, m_all) : mscale(factor, 1));
+    const double attention = scaling.number_or(
+        "attention_factor", m != 0 && m_all != 0 ? mscale(factor, m) / mscale(factor, m_all) : mscale(factor, 1));
     const auto fast = scaling.number_or("beta_fast", 0), slow = scaling.number_or("beta_slow", 0);
     const auto correction = [&](double rotations) {
       return dim * std::log(original / (rotations * 2 * std::numbers::pi)) / (2 * std::log(options_.theta));
@@ -92,20 +100,23 @@ std::pair<Tensor, double> RotaryEmbedding::frequencies(std::optional<int64_t> se
       original = static_cast<double>(*options_.original_max_position_embeddings);
       factor = longest / original;
     }
-    const double attention = scaling.number_or("attention_factor", factor <= 1 ? 1.0 : std::sqrt(1 + std::log(factor) / std::log(original)));
+    const double attention =
+        scaling.number_or("attention_factor", factor <= 1 ? 1.0 : std::sqrt(1 + std::log(factor) / std::log(original)));
     const bool is_long = seq_len && static_cast<double>(*seq_len) > original;
     const Tensor stretch = factors(scaling, is_long ? "long_factor" : "short_factor", options_.dim / 2);
     return {1.0 / (stretch * powers(options_.theta, options_.dim)), attention};
   }
-  throw Error(ErrorCode::bad_config, concat("unknown rope_type '", type_, "'; known are default, linear, dynamic, yarn, longrope, llama3"));
+  throw Error(ErrorCode::bad_config,
+              concat("unknown rope_type '", type_, "'; known are default, linear, dynamic, yarn, longrope, llama3"));
 }
 
 std::pair<Tensor, Tensor> RotaryEmbedding::forward(const Tensor& position_ids) const {
   Tensor inv_freq = inv_freq_;
   if (type_ == "dynamic" || type_ == "longrope") {
     const int64_t seq_len = position_ids.max().item<int64_t>() + 1;
-    const int64_t original = type_ == "longrope" ? options_.original_max_position_embeddings.value_or(options_.max_position_embeddings)
-                                                 : options_.max_position_embeddings;
+    const int64_t original = type_ == "longrope"
+                                 ? options_.original_max_position_embeddings.value_or(options_.max_position_embeddings)
+                                 : options_.max_position_embeddings;
     if (seq_len > original) inv_freq = frequencies(seq_len).first;
   }
   const Tensor angles = position_ids.to(at::kFloat).unsqueeze(-1) * inv_freq;

@@ -46,9 +46,11 @@ std::vector<DoctorRow> rows() {
   rows.push_back({"backplane", concat(BACKPLANE_VERSION, ", follows transformers ", kReferenceVersion)});
   rows.push_back({"processor", first_of_file("/proc/cpuinfo", "model name")});
   const std::string sets = instruction_sets();
-  rows.push_back({"instruction sets", sets, sets.find("AVX2") == std::string::npos ? "without AVX2 everything works, several times slower" : ""});
+  rows.push_back({"instruction sets", sets,
+                  sets.find("AVX2") == std::string::npos ? "without AVX2 everything works, several times slower" : ""});
   rows.push_back({"cores", std::to_string(std::thread::hardware_concurrency())});
-  rows.push_back({"memory", concat(first_of_file("/proc/meminfo", "MemTotal"), ", available ", first_of_file("/proc/meminfo", "MemAvailable"))});
+  rows.push_back({"memory", concat(first_of_file("/proc/meminfo", "MemTotal"), ", available ",
+                                   first_of_file("/proc/meminfo", "MemAvailable"))});
 
   const Settings settings = load_settings();
   rows.push_back({"settings", settings.files.empty() ? "no backplane.yaml" : join(settings.files)});
@@ -63,8 +65,10 @@ std::vector<DoctorRow> rows() {
       broken.push_back(concat(record.path, " (", record.reason, ")"));
     }
   }
-  rows.push_back({"plugins", concat(usable, " usable in ", join(host.searched())), usable == 0 ? "install plugins there, or set BACKPLANE_PLUGIN_PATH" : ""});
-  for (const auto& reason : broken) rows.push_back({"plugin refused", reason, "see 'backplane plugins why MODEL_TYPE'"});
+  rows.push_back({"plugins", concat(usable, " usable in ", join(host.searched())),
+                  usable == 0 ? "install plugins there, or set BACKPLANE_PLUGIN_PATH" : ""});
+  for (const auto& reason : broken)
+    rows.push_back({"plugin refused", reason, "see 'backplane plugins why MODEL_TYPE'"});
 
   const std::string cache = HubCache().folder();
   const fs::path existing = [&] {
@@ -97,7 +101,8 @@ void add_doctor(CLI::App& app, std::function<std::vector<DoctorRow>()> tensor_ro
     Json list = Json::array();
     for (const auto& row : report) {
       if (*json) {
-        list.push_back({{"what", row.what}, {"found", row.found}, {"remedy", row.remedy.empty() ? Json() : Json(row.remedy)}});
+        list.push_back(
+            {{"what", row.what}, {"found", row.found}, {"remedy", row.remedy.empty() ? Json() : Json(row.remedy)}});
         continue;
       }
       std::printf("%-22s %s\n", row.what.c_str(), row.found.c_str());

@@ -19,8 +19,8 @@ struct TensorVerb {
   const char* description;
 };
 
-// Verbs of the library that needs libtorch; it is opened for them alone, so that the others start in milliseconds. `bench` and
-// `doctor` have a part on either side.
+// Verbs of the library that needs libtorch; it is opened for them alone, so that the others start in milliseconds.
+// `bench` and `doctor` have a part on either side.
 constexpr TensorVerb kTensorVerbs[] = {
     {"embed", "Turn texts into vectors with an encoder such as BERT"},
     {"run", "Continue a prompt, streaming; the prompt is taken as it is"},
@@ -33,7 +33,8 @@ bool needs_tensors(int argc, char** argv) {
   if (verb == "inspect") return cli::inspect_needs_tensors(argc, argv);
   if (verb == "bench") return argc > 2 && std::string_view(argv[2]) != "tokenize";
   if (verb == "doctor") return !has("--quick") && !has("--help");
-  return std::any_of(std::begin(kTensorVerbs), std::end(kTensorVerbs), [&](const auto& entry) { return verb == entry.name; });
+  return std::any_of(std::begin(kTensorVerbs), std::end(kTensorVerbs),
+                     [&](const auto& entry) { return verb == entry.name; });
 }
 
 int run_tensor_verb(int argc, char** argv) {
@@ -42,10 +43,12 @@ int run_tensor_verb(int argc, char** argv) {
   boost::dll::fs::error_code error;
   static boost::dll::shared_library library;
   library.load("libbackplane-host-tensor.so." BACKPLANE_SOVERSION, error,
-               boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local | boost::dll::load_mode::search_system_folders);
+               boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local |
+                   boost::dll::load_mode::search_system_folders);
   if (error) {
     return cli::run_command_line(argc, argv, [&](CLI::App&) {
-      throw Error(ErrorCode::missing_dependency, concat("the part of Backplane that needs libtorch cannot be opened: ", error.message()));
+      throw Error(ErrorCode::missing_dependency,
+                  concat("the part of Backplane that needs libtorch cannot be opened: ", error.message()));
     });
   }
   return library.get<int(int, char**)>("backplane_run_verb")(argc, argv);
@@ -54,10 +57,11 @@ int run_tensor_verb(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int code = needs_tensors(argc, argv) ? run_tensor_verb(argc, argv) : cli::run_command_line(argc, argv, [](CLI::App& app) {
-    cli::add_verbs(app);
-    for (const auto& verb : kTensorVerbs) app.add_subcommand(verb.name, verb.description);  // for --help
-  });
+  const int code =
+      needs_tensors(argc, argv) ? run_tensor_verb(argc, argv) : cli::run_command_line(argc, argv, [](CLI::App& app) {
+        cli::add_verbs(app);
+        for (const auto& verb : kTensorVerbs) app.add_subcommand(verb.name, verb.description);  // for --help
+      });
   std::fflush(nullptr);
   // Plugins and libtorch stay mapped for good; running their static destructors is where such processes crash.
   std::_Exit(code);

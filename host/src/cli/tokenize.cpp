@@ -28,7 +28,8 @@ void run_tokenize(const TokenizeArguments& arguments) {
   const auto tokenizer = AutoTokenizer::from_pretrained(arguments.model, options);
   EncodeOptions encode;
   encode.add_special_tokens = !arguments.no_special_tokens;
-  const Encoding encoding = arguments.pair ? tokenizer->encode_pair(arguments.text, *arguments.pair, encode) : tokenizer->encode(arguments.text, encode);
+  const Encoding encoding = arguments.pair ? tokenizer->encode_pair(arguments.text, *arguments.pair, encode)
+                                           : tokenizer->encode(arguments.text, encode);
   if (arguments.json) {
     Json offsets = Json::array();
     for (const auto& [begin, end] : encoding.offsets) offsets.push_back({begin, end});
@@ -42,8 +43,9 @@ void run_tokenize(const TokenizeArguments& arguments) {
     return;
   }
   for (size_t i = 0; i < encoding.size(); ++i) {
-    std::printf("%8lld  %4lld-%-4lld  %s\n", static_cast<long long>(encoding.ids[i]), static_cast<long long>(encoding.offsets[i].first),
-                static_cast<long long>(encoding.offsets[i].second), encoding.tokens[i].c_str());
+    std::printf("%8lld  %4lld-%-4lld  %s\n", static_cast<long long>(encoding.ids[i]),
+                static_cast<long long>(encoding.offsets[i].first), static_cast<long long>(encoding.offsets[i].second),
+                encoding.tokens[i].c_str());
   }
 }
 
@@ -87,11 +89,13 @@ void run_bench(const BenchArguments& arguments) {
 void add_tokenize(CLI::App& app) {
   auto* verb = app.add_subcommand("tokenize", "Show the tokens of a text: ids, places, strings");
   auto arguments = std::make_shared<TokenizeArguments>();
-  verb->add_option("MODEL", arguments->model, "a model folder, a .gguf file, or the id of a hub repository")->required();
+  verb->add_option("MODEL", arguments->model, "a model folder, a .gguf file, or the id of a hub repository")
+      ->required();
   verb->add_option("TEXT", arguments->text, "the text")->required();
   verb->add_option("--pair", arguments->pair, "a second text, encoded as the pair of the first");
   verb->add_option("--revision", arguments->revision, "branch, tag or commit of a hub repository");
-  verb->add_flag("--no-special-tokens", arguments->no_special_tokens, "without the tokens that the model wants around a text");
+  verb->add_flag("--no-special-tokens", arguments->no_special_tokens,
+                 "without the tokens that the model wants around a text");
   verb->add_flag("--json", arguments->json, "machine-readable output");
   verb->callback([arguments] { run_tokenize(*arguments); });
 }
@@ -99,7 +103,8 @@ void add_tokenize(CLI::App& app) {
 void add_bench_tokenize(CLI::App& bench) {
   auto* verb = bench.add_subcommand("tokenize", "Megabytes of text tokenized a second");
   auto arguments = std::make_shared<BenchArguments>();
-  verb->add_option("MODEL", arguments->model, "a model folder, a .gguf file, or the id of a hub repository")->required();
+  verb->add_option("MODEL", arguments->model, "a model folder, a .gguf file, or the id of a hub repository")
+      ->required();
   verb->add_option("--file", arguments->file, "the text; each line is a text of its own")->required();
   verb->add_option("--threads", arguments->threads, "threads for a batch of all lines")->check(CLI::Range(1, 1024));
   verb->add_flag("--json", arguments->json, "machine-readable output");

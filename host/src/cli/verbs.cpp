@@ -11,7 +11,8 @@ void add_verbs(CLI::App& app) {
   add_download(app);
   add_cache(app);
   add_plugins(app);
-  auto* bench = app.add_subcommand("bench", "Measure loading, prompts, decoding; with the limit of this machine beside each");
+  auto* bench =
+      app.add_subcommand("bench", "Measure loading, prompts, decoding; with the limit of this machine beside each");
   bench->require_subcommand(1);
   add_bench_tokenize(*bench);
   add_doctor(app, {});

@@ -22,12 +22,15 @@ at::ScalarType dtype_named(const std::string& name) {
   const std::string known = canonical_dtype(name);
   const auto dtype = find_torch_dtype(known.empty() ? name : known);
   if (!dtype || !is_floating(*dtype)) {
-    throw Error(ErrorCode::invalid_value, concat("torch_dtype '", name, "' is no floating-point type; known are float32, float16, bfloat16, float64, and auto"));
+    throw Error(ErrorCode::invalid_value,
+                concat("torch_dtype '", name,
+                       "' is no floating-point type; known are float32, float16, bfloat16, float64, and auto"));
   }
   return scalar_type(*dtype);
 }
 
-std::optional<at::ScalarType> wanted_dtype(const Value& torch_dtype, const PretrainedConfig& config, const Checkpoint* checkpoint) {
+std::optional<at::ScalarType> wanted_dtype(const Value& torch_dtype, const PretrainedConfig& config,
+                                           const Checkpoint* checkpoint) {
   if (torch_dtype.is_null()) return std::nullopt;
   if (torch_dtype.is_object()) {  // part -> name; "" is the rest
     const Value* rest = torch_dtype.find("");
@@ -48,7 +51,8 @@ void set_attention(PretrainedConfig& config, const Value& wanted) {
   if (name->is_null()) return;
   const std::string& text = name->as_string();
   if (text != "eager" && text != "sdpa") {
-    throw Error(ErrorCode::invalid_value, concat("attn_implementation '", text, "' is not supported; the possible ones are eager and sdpa"));
+    throw Error(ErrorCode::invalid_value,
+                concat("attn_implementation '", text, "' is not supported; the possible ones are eager and sdpa"));
   }
   config.attn_implementation = text == "eager" ? AttnImplementation::eager : AttnImplementation::sdpa;
 }
@@ -80,11 +84,13 @@ GenerationConfig generation_config_of(ModelFiles& files, const PretrainedConfig&
 
 }  // namespace
 
-ModelPtr model_from_pretrained(AutoClass auto_class, const std::string& name, const PretrainedOptions& given, LoadingInfo* info) {
+ModelPtr model_from_pretrained(AutoClass auto_class, const std::string& name, const PretrainedOptions& given,
+                               LoadingInfo* info) {
   const auto [name_or_path, options] = split_gguf_path(name, given);
   if (options.from_tf || options.from_flax) {
-    throw Error(ErrorCode::bad_checkpoint, concat("weights of TensorFlow and Flax are not read; convert '", name_or_path,
-                                                  "' with Python: AutoModel.from_pretrained(…, from_tf=True).save_pretrained(…)"));
+    throw Error(ErrorCode::bad_checkpoint,
+                concat("weights of TensorFlow and Flax are not read; convert '", name_or_path,
+                       "' with Python: AutoModel.from_pretrained(…, from_tf=True).save_pretrained(…)"));
   }
   auto resolved = resolve_model(auto_class.name, name_or_path, options);
   auto& config = *resolved.config;
@@ -109,19 +115,24 @@ ModelPtr model_from_pretrained(AutoClass auto_class, const std::string& name, co
   if (!resolved.arguments.empty()) {
     std::vector<std::string> names;
     for (const auto& [name, value] : resolved.arguments) names.push_back(name);
-    throw Error(ErrorCode::unknown_argument, concat("neither from_pretrained nor ", config.class_name, " nor ", resolved.entry.class_name, " knows '", join(names, "', '"), "'"));
+    throw Error(ErrorCode::unknown_argument, concat("neither from_pretrained nor ", config.class_name, " nor ",
+                                                    resolved.entry.class_name, " knows '", join(names, "', '"), "'"));
   }
-  LoadingInfo found = load_weights(*model, *checkpoint, {.dtype = dtype, .ignore_mismatched_sizes = options.ignore_mismatched_sizes, .origin = name_or_path});
+  LoadingInfo found = load_weights(
+      *model, *checkpoint,
+      {.dtype = dtype, .ignore_mismatched_sizes = options.ignore_mismatched_sizes, .origin = name_or_path});
   if (info) *info = std::move(found);
   model->eval();
-  if (model->can_generate()) model->generation_config = generation_config_of(resolved.files, config, !resolved.gguf_file);
+  if (model->can_generate())
+    model->generation_config = generation_config_of(resolved.files, config, !resolved.gguf_file);
   return model;
 }
 
 ModelPtr model_from_config(AutoClass auto_class, const PretrainedConfig& config, const PretrainedOptions& options) {
   ModelPtr model = resolve_model_class(auto_class.name, config).create(config);
-  const auto dtype = options.torch_dtype.is_null() && config.torch_dtype ? std::optional(dtype_named(*config.torch_dtype))
-                                                                         : wanted_dtype(options.torch_dtype, config, nullptr);
+  const auto dtype = options.torch_dtype.is_null() && config.torch_dtype
+                         ? std::optional(dtype_named(*config.torch_dtype))
+                         : wanted_dtype(options.torch_dtype, config, nullptr);
   initialise_weights(*model, dtype.value_or(at::kFloat));
   if (model->can_generate()) model->generation_config = generation_config_from(config);
   return model;

@@ -30,7 +30,8 @@ double peak_rss_mb() {
   return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
-// Bytes a second that one thread reads from memory: the ceiling of decoding, where every weight is read for every token.
+// Bytes a second that one thread reads from memory: the ceiling of decoding, where every weight is read for every
+// token.
 double read_bandwidth() {
   const Tensor block = at::ones({64 << 20});  // 256 MB, beyond the caches
   double best = 0;
@@ -68,24 +69,34 @@ void run_generation(const GenerationBench& arguments) {
   const Session session = open_session(Auto::ForCausalLM, arguments.model);
   auto& model = *session.model;
   const int64_t vocabulary = std::max<int64_t>(2, session.tokenizer->vocab_size());
-  const Tensor prompt = at::randint(vocabulary, {arguments.batch, arguments.prompt_tokens}, at::detail::createCPUGenerator(0));
-  const GenerateOptions options{.max_new_tokens = arguments.new_tokens, .do_sample = false, .eos_token_id = std::vector<int64_t>{}};
-  generate(model, {{"input_ids", prompt}}, {.max_new_tokens = 2, .do_sample = false, .eos_token_id = std::vector<int64_t>{}});  // pages in the weights
+  const Tensor prompt =
+      at::randint(vocabulary, {arguments.batch, arguments.prompt_tokens}, at::detail::createCPUGenerator(0));
+  const GenerateOptions options{
+      .max_new_tokens = arguments.new_tokens, .do_sample = false, .eos_token_id = std::vector<int64_t>{}};
+  generate(model, {{"input_ids", prompt}},
+           {.max_new_tokens = 2, .do_sample = false, .eos_token_id = std::vector<int64_t>{}});  // pages in the weights
   const auto result = generate(model, {{"input_ids", prompt}}, options);
   const auto batch = static_cast<double>(arguments.batch);
   const double prefill = batch * static_cast<double>(arguments.prompt_tokens) / result.prefill_seconds;
-  const double decode = arguments.new_tokens > 1 ? batch * static_cast<double>(arguments.new_tokens - 1) / result.decode_seconds : 0;
+  const double decode =
+      arguments.new_tokens > 1 ? batch * static_cast<double>(arguments.new_tokens - 1) / result.decode_seconds : 0;
   if (arguments.model.json) {
-    std::cout << python_dumps({{"load_s", session.load_seconds}, {"prefill_tok_s", prefill}, {"decode_tok_s", decode}, {"peak_rss_mb", peak_rss_mb()}}) << std::endl;
+    std::cout << python_dumps({{"load_s", session.load_seconds},
+                               {"prefill_tok_s", prefill},
+                               {"decode_tok_s", decode},
+                               {"peak_rss_mb", peak_rss_mb()}})
+              << std::endl;
     return;
   }
-  const double parameters = parameter_count(model), bytes = parameters * static_cast<double>(c10::elementSize(model.dtype()));
+  const double parameters = parameter_count(model),
+               bytes = parameters * static_cast<double>(c10::elementSize(model.dtype()));
   std::printf("                        measured     limit\n");
   std::printf("load                  %8.3f s\n", session.load_seconds);
-  std::printf("prompt of %4lld tokens  %8.1f %9.1f tokens/s (of this machine's matrix product)\n", static_cast<long long>(arguments.prompt_tokens), prefill,
-              product_rate(model.dtype()) / (2 * parameters));
-  std::printf("decoding              %8.1f %9.1f tokens/s (%.0f MB of weights a token at this machine's read bandwidth)\n", decode,
-              batch * read_bandwidth() / bytes, bytes / 1e6);
+  std::printf("prompt of %4lld tokens  %8.1f %9.1f tokens/s (of this machine's matrix product)\n",
+              static_cast<long long>(arguments.prompt_tokens), prefill, product_rate(model.dtype()) / (2 * parameters));
+  std::printf(
+      "decoding              %8.1f %9.1f tokens/s (%.0f MB of weights a token at this machine's read bandwidth)\n",
+      decode, batch * read_bandwidth() / bytes, bytes / 1e6);
   std::printf("peak memory           %8.0f MB\n", peak_rss_mb());
 }
 
@@ -100,12 +111,14 @@ void run_embedding(const EmbeddingBench& arguments) {
   embed_texts(*session.model, *session.tokenizer, texts, options, &ids);
   const double elapsed = now() - start, rate = static_cast<double>(texts.size()) / elapsed;
   if (arguments.model.json) {
-    std::cout << python_dumps({{"sentences_s", rate}, {"load_s", session.load_seconds}, {"peak_rss_mb", peak_rss_mb()}}) << std::endl;
+    std::cout << python_dumps({{"sentences_s", rate}, {"load_s", session.load_seconds}, {"peak_rss_mb", peak_rss_mb()}})
+              << std::endl;
     return;
   }
   double tokens = 0;
   for (const auto& row : ids) tokens += static_cast<double>(row.size());
-  const double embedding_free = parameter_count(*session.model) - static_cast<double>(session.model->parameters().front().numel());
+  const double embedding_free =
+      parameter_count(*session.model) - static_cast<double>(session.model->parameters().front().numel());
   std::printf("                        measured     limit\n");
   std::printf("load                  %8.3f s\n", session.load_seconds);
   std::printf("embedding             %8.1f %9.1f texts/s (of this machine's matrix product)\n", rate,

@@ -23,7 +23,8 @@ ChatTemplate template_of(const Tokenizer& tokenizer, const std::string& model) {
   Json sources = Json::object();
   for (const auto& [name, source] : tokenizer.chat_templates()) sources[name] = source;
   if (sources.empty()) {
-    throw Error(ErrorCode::bad_template, concat("'", model, "' has no chat template; use 'backplane run', which takes the prompt as it is"));
+    throw Error(ErrorCode::bad_template,
+                concat("'", model, "' has no chat template; use 'backplane run', which takes the prompt as it is"));
   }
   return ChatTemplate(sources);
 }

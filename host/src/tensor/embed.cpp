@@ -57,15 +57,18 @@ void run(const Arguments& arguments) {
     const auto lines = read_lines(arguments.file);
     texts.insert(texts.end(), lines.begin(), lines.end());
   }
-  if (texts.empty()) throw Error(ErrorCode::usage, "nothing to embed: give texts, or a file with --file (a text a line)");
+  if (texts.empty())
+    throw Error(ErrorCode::usage, "nothing to embed: give texts, or a file with --file (a text a line)");
   const Session session = open_session(Auto::Model, arguments.model);
   std::vector<std::vector<int64_t>> ids;
-  const Tensor vectors = embed_texts(*session.model, *session.tokenizer, texts,
-                                     {.pooling = arguments.pooling, .normalize = arguments.normalize, .batch_size = arguments.batch}, &ids);
+  const Tensor vectors = embed_texts(
+      *session.model, *session.tokenizer, texts,
+      {.pooling = arguments.pooling, .normalize = arguments.normalize, .batch_size = arguments.batch}, &ids);
   if (!arguments.model.json) return print_table(texts, vectors);
   for (size_t i = 0; i < texts.size(); ++i) {
     const std::string text = python_dumps(Json(texts[i])), id_list = python_dumps(Json(ids[i]));
-    std::cout << "{\"text\": " << text << ", \"ids\": " << id_list << ", \"embedding\": " << numbers(vectors[static_cast<int64_t>(i)].contiguous()) << "}\n";
+    std::cout << "{\"text\": " << text << ", \"ids\": " << id_list
+              << ", \"embedding\": " << numbers(vectors[static_cast<int64_t>(i)].contiguous()) << "}\n";
   }
 }
 
@@ -77,8 +80,11 @@ void add_embed(CLI::App& app) {
   arguments->model.add_to(*verb);
   verb->add_option("TEXT", arguments->texts, "texts to embed");
   verb->add_option("--file", arguments->file, "a file with a text a line");
-  const std::map<std::string, Pooling> poolings = {{"mean", Pooling::mean}, {"cls", Pooling::cls}, {"last", Pooling::last}};
-  verb->add_option("--pooling", arguments->pooling, "how a text's tokens become one vector")->transform(CLI::CheckedTransformer(poolings))->option_text("mean|cls|last");
+  const std::map<std::string, Pooling> poolings = {
+      {"mean", Pooling::mean}, {"cls", Pooling::cls}, {"last", Pooling::last}};
+  verb->add_option("--pooling", arguments->pooling, "how a text's tokens become one vector")
+      ->transform(CLI::CheckedTransformer(poolings))
+      ->option_text("mean|cls|last");
   verb->add_flag("--normalize", arguments->normalize, "scale the vectors to length 1");
   verb->add_option("--batch", arguments->batch, "texts in one forward pass")->check(CLI::Range(1, 65536));
   verb->callback([arguments] { run(*arguments); });

@@ -5,7 +5,8 @@
 namespace backplane::cli {
 
 void GenerationArguments::add_to(CLI::App& app) {
-  app.add_option("--max-new-tokens", max_new_tokens, "tokens to generate at most")->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
+  app.add_option("--max-new-tokens", max_new_tokens, "tokens to generate at most")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
   app.add_option("--temperature", temperature, "sample, with the scores divided by this");
   app.add_option("--top-k", top_k, "sample among the k likeliest tokens");
   app.add_option("--top-p", top_p, "sample among the likeliest tokens that make up this share");
@@ -44,11 +45,12 @@ void TextOut::end() {
   if (print_) std::cout << rest << std::flush;
 }
 
-Answer answer_prompt(PreTrainedModel& model, const Tokenizer& tokenizer, const std::vector<int64_t>& prompt_ids, const GenerationArguments& arguments,
-                     TokenStreamer* streamer) {
+Answer answer_prompt(PreTrainedModel& model, const Tokenizer& tokenizer, const std::vector<int64_t>& prompt_ids,
+                     const GenerationArguments& arguments, TokenStreamer* streamer) {
   GenerateOptions options = arguments.options();
   const bool knows_end = model.generation_config && !model.generation_config->eos_token_id.is_null();
-  if (!options.eos_token_id && !knows_end && tokenizer.eos_token_id()) options.eos_token_id = std::vector<int64_t>{*tokenizer.eos_token_id()};
+  if (!options.eos_token_id && !knows_end && tokenizer.eos_token_id())
+    options.eos_token_id = std::vector<int64_t>{*tokenizer.eos_token_id()};
   const auto count = static_cast<int64_t>(prompt_ids.size());
   const auto result = generate(model, {{"input_ids", at::tensor(prompt_ids).unsqueeze(0)}}, options, streamer);
   const Tensor made = result.sequences[0].slice(0, count).contiguous();
@@ -56,7 +58,8 @@ Answer answer_prompt(PreTrainedModel& model, const Tokenizer& tokenizer, const s
   answer.ids.assign(made.const_data_ptr<int64_t>(), made.const_data_ptr<int64_t>() + made.size(0));
   answer.stopped = result.stopped;
   answer.prefill_rate = static_cast<double>(count) / std::max(result.prefill_seconds, 1e-9);
-  if (made.size(0) > 1) answer.decode_rate = static_cast<double>(made.size(0) - 1) / std::max(result.decode_seconds, 1e-9);
+  if (made.size(0) > 1)
+    answer.decode_rate = static_cast<double>(made.size(0) - 1) / std::max(result.decode_seconds, 1e-9);
   return answer;
 }
 

@@ -26,7 +26,8 @@ struct GenerationArguments {
 /// Collects ids, and prints their text as it becomes certain.
 class TextOut : public TokenStreamer {
  public:
-  TextOut(std::shared_ptr<const Tokenizer> tokenizer, bool print) : stream_(std::move(tokenizer), true), print_(print) {}
+  TextOut(std::shared_ptr<const Tokenizer> tokenizer, bool print)
+      : stream_(std::move(tokenizer), true), print_(print) {}
   bool put(const std::vector<int64_t>& ids) override;
   void end() override;
 
@@ -41,7 +42,7 @@ struct Answer {
   double prefill_rate = 0, decode_rate = 0;  // tokens a second
 };
 
-Answer answer_prompt(PreTrainedModel& model, const Tokenizer& tokenizer, const std::vector<int64_t>& prompt_ids, const GenerationArguments& arguments,
-                     TokenStreamer* streamer);
+Answer answer_prompt(PreTrainedModel& model, const Tokenizer& tokenizer, const std::vector<int64_t>& prompt_ids,
+                     const GenerationArguments& arguments, TokenStreamer* streamer);
 
 }  // namespace backplane::cli

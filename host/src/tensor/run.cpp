@@ -21,7 +21,8 @@ void run(const Arguments& arguments) {
   if (prompt.empty()) prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
   const Session session = open_session(Auto::ForCausalLM, arguments.model);
   const auto prompt_ids = session.tokenizer->encode_ids(prompt);
-  if (prompt_ids.empty()) throw Error(ErrorCode::usage, "the prompt is empty; give a PROMPT, or text on standard input");
+  if (prompt_ids.empty())
+    throw Error(ErrorCode::usage, "the prompt is empty; give a PROMPT, or text on standard input");
 
   TextOut out(session.tokenizer, !arguments.model.json);
   const Answer answer = answer_prompt(*session.model, *session.tokenizer, prompt_ids, arguments.generation, &out);

@@ -38,7 +38,8 @@ Session open_session(AutoClass auto_class, const ModelArguments& arguments) {
   session.load_seconds = now() - start;
   if (arguments.verbose) {
     for (const auto& plugin : PluginHost::process().list()) {
-      if (plugin.state == PluginState::loaded) std::cerr << "plugin " << plugin.manifest.id << ": opened " << plugin.path << "\n";
+      if (plugin.state == PluginState::loaded)
+        std::cerr << "plugin " << plugin.manifest.id << ": opened " << plugin.path << "\n";
     }
     std::cerr << concat("model and tokenizer loaded in ", static_cast<int>(session.load_seconds * 1000), " ms\n");
   }

@@ -34,7 +34,9 @@ class PluginRegistrar {
   }
 
   /// Tokenizer classes by name, for the model_type of the last `config`; an empty name: there is none of that kind.
-  void tokenizer(std::string slow, std::string fast) { preprocessor(Auto::Tokenizer, std::move(slow), std::move(fast)); }
+  void tokenizer(std::string slow, std::string fast) {
+    preprocessor(Auto::Tokenizer, std::move(slow), std::move(fast));
+  }
 
   /// Any preprocessing class by name (image processor: slow and fast; the others: slow).
   void preprocessor(AutoClass auto_class, std::string slow, std::string fast = "") {
@@ -87,19 +89,18 @@ int32_t register_plugin(const backplane_host_v1* host, void* registration) noexc
 
 /// Defines the plugin; the body registers what it provides. `name` is the one given to backplane_add_plugin(), as an
 /// identifier. The exported entry and the build information stand in a source that backplane_add_plugin() writes.
-#define BACKPLANE_PLUGIN(name, registrar)                                                                      \
-  static void backplane_register_##name(::backplane::PluginRegistrar&);                                        \
-  extern "C" const backplane_build_info backplane_build_info_##name;                                           \
-  extern "C" __attribute__((visibility("hidden"))) const backplane_plugin_v1* backplane_plugin_entry_##name(   \
-      const backplane_host_v1*) {                                                                              \
-    static constexpr ::backplane::BuildFingerprint kFingerprint(BACKPLANE_TORCH_BUILD);                        \
-    static constexpr backplane_plugin_v1 kPlugin = {                                                           \
-        sizeof(backplane_plugin_v1),                                                                           \
-        BACKPLANE_ABI_VERSION,                                                                                 \
-        &backplane_build_info_##name,                                                                          \
-        {kFingerprint.text().data(), kFingerprint.text().size()},                                              \
-        &::backplane::detail::register_plugin<backplane_register_##name>,                                      \
-        {}};                                                                                                   \
-    return &kPlugin;                                                                                           \
-  }                                                                                                            \
+#define BACKPLANE_PLUGIN(name, registrar)                                                                             \
+  static void backplane_register_##name(::backplane::PluginRegistrar&);                                               \
+  extern "C" const backplane_build_info backplane_build_info_##name;                                                  \
+  extern "C" __attribute__((visibility("hidden")))                                                                    \
+  const backplane_plugin_v1* backplane_plugin_entry_##name(const backplane_host_v1*) {                                \
+    static constexpr ::backplane::BuildFingerprint kFingerprint(BACKPLANE_TORCH_BUILD);                               \
+    static constexpr backplane_plugin_v1 kPlugin = {sizeof(backplane_plugin_v1),                                      \
+                                                    BACKPLANE_ABI_VERSION,                                            \
+                                                    &backplane_build_info_##name,                                     \
+                                                    {kFingerprint.text().data(), kFingerprint.text().size()},         \
+                                                    &::backplane::detail::register_plugin<backplane_register_##name>, \
+                                                    {}};                                                              \
+    return &kPlugin;                                                                                                  \
+  }                                                                                                                   \
   static void backplane_register_##name([[maybe_unused]] ::backplane::PluginRegistrar& registrar)

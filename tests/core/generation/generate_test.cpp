@@ -18,7 +18,8 @@ struct CountingModel : PreTrainedModel {
   explicit CountingModel(bool cached) : PreTrainedModel(own), cached(cached) {}
   bool can_generate() const override { return true; }
   std::span<const std::string_view> arguments() const override {
-    static constexpr std::array<std::string_view, 4> kCached = {"input_ids", "attention_mask", "past_key_values", "position_ids"};
+    static constexpr std::array<std::string_view, 4> kCached = {"input_ids", "attention_mask", "past_key_values",
+                                                                "position_ids"};
     return std::span(kCached).first(cached ? 4 : 2);
   }
   ModelOutput compute(const ModelInputs& inputs) override {
@@ -55,7 +56,8 @@ TEST_CASE("greedy search with and without a cache gives the same, and the cache 
 TEST_CASE("each row ends at its own end token and is filled with the padding id") {
   CountingModel model(true);
   const Tensor prompts = at::tensor({6, 3}, at::kLong).view({2, 1});
-  const auto result = generate(model, {{"input_ids", prompts}}, {.max_new_tokens = 20, .eos_token_id = std::vector<int64_t>{8}, .pad_token_id = 0});
+  const auto result = generate(model, {{"input_ids", prompts}},
+                               {.max_new_tokens = 20, .eos_token_id = std::vector<int64_t>{8}, .pad_token_id = 0});
   CHECK(row(result.sequences, 0) == std::vector<int64_t>{6, 7, 8, 0, 0, 0});
   CHECK(row(result.sequences, 1) == std::vector<int64_t>{3, 4, 5, 6, 7, 8});
   CHECK(result.stopped);
@@ -63,7 +65,8 @@ TEST_CASE("each row ends at its own end token and is filled with the padding id"
 
 TEST_CASE("min_new_tokens holds the end back, repetition_penalty prefers what is new") {
   CountingModel model(true);
-  auto result = generate(model, {{"input_ids", ids({7})}}, {.max_new_tokens = 2, .min_new_tokens = 1, .eos_token_id = std::vector<int64_t>{8}});
+  auto result = generate(model, {{"input_ids", ids({7})}},
+                         {.max_new_tokens = 2, .min_new_tokens = 1, .eos_token_id = std::vector<int64_t>{8}});
   CHECK(row(result.sequences, 0) == std::vector<int64_t>{7, 9, 0});
   result = generate(model, {{"input_ids", ids({5, 4})}}, {.max_new_tokens = 1, .repetition_penalty = 3.0});
   CHECK(row(result.sequences, 0) == std::vector<int64_t>{5, 4, 6});  // 5 is likelier, but occurred
@@ -82,9 +85,15 @@ TEST_CASE("sampling repeats with its seed, and top_k and top_p cut the unlikely"
   }
   CHECK(jumped);
   // the likeliest has 0.73 of the probability, so a nucleus of 0.5 holds it alone
-  const auto nucleus = row(generate(model, {{"input_ids", ids({0})}}, {.max_new_tokens = 9, .do_sample = true, .top_k = 0, .top_p = 0.5, .seed = 1}).sequences, 0);
+  const auto nucleus = row(generate(model, {{"input_ids", ids({0})}},
+                                    {.max_new_tokens = 9, .do_sample = true, .top_k = 0, .top_p = 0.5, .seed = 1})
+                               .sequences,
+                           0);
   CHECK(nucleus == std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
-  const auto likely = row(generate(model, {{"input_ids", ids({0})}}, {.max_new_tokens = 9, .do_sample = true, .top_k = 0, .min_p = 0.5, .seed = 1}).sequences, 0);
+  const auto likely = row(generate(model, {{"input_ids", ids({0})}},
+                                   {.max_new_tokens = 9, .do_sample = true, .top_k = 0, .min_p = 0.5, .seed = 1})
+                              .sequences,
+                          0);
   CHECK(likely == nucleus);
 }
 
@@ -105,10 +114,13 @@ TEST_CASE("generation refuses what cannot be, naming the value") {
   const ModelInputs inputs{{"input_ids", ids({0})}};
   CHECK_THROWS_WITH(generate(model, inputs, {.max_new_tokens = 0}), Catch::Contains("max_new_tokens is 0"));
   CHECK_THROWS_WITH(generate(model, inputs, {.max_new_tokens = -1}), Catch::Contains("-1"));
-  CHECK_THROWS_WITH(generate(model, inputs, {.do_sample = true, .temperature = 0.0}), Catch::Contains("temperature is 0"));
-  CHECK_THROWS_AS(generate(model, inputs, {.do_sample = true, .temperature = std::numeric_limits<double>::quiet_NaN()}), Error);
+  CHECK_THROWS_WITH(generate(model, inputs, {.do_sample = true, .temperature = 0.0}),
+                    Catch::Contains("temperature is 0"));
+  CHECK_THROWS_AS(generate(model, inputs, {.do_sample = true, .temperature = std::numeric_limits<double>::quiet_NaN()}),
+                  Error);
   CHECK_THROWS_WITH(generate(model, inputs, {.do_sample = true, .top_p = 1.5}), Catch::Contains("top_p is 1.5"));
   CHECK_THROWS_WITH(generate(model, inputs, {.top_k = -3}), Catch::Contains("top_k is -3"));
   CHECK_THROWS_AS(generate(model, {{"input_ids", at::zeros({1, 0}, at::kLong)}}, {.max_new_tokens = 1}), Error);
-  CHECK_THROWS_WITH(model.forward({{"input_idz", ids({0})}}), Catch::Contains("'input_idz'") && Catch::Contains("input_ids, attention_mask"));
+  CHECK_THROWS_WITH(model.forward({{"input_idz", ids({0})}}),
+                    Catch::Contains("'input_idz'") && Catch::Contains("input_ids, attention_mask"));
 }

@@ -16,8 +16,12 @@ struct ToyBase : PreTrainedModel {
   nn::Embedding embed;
   nn::Linear dense;
   explicit ToyBase(const PretrainedConfig& config)
-      : PreTrainedModel(config), embed(register_module("embed", nn::Embedding(4, 2))), dense(register_module("dense", nn::Linear(2, 2))) {}
-  CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "toy", .ignore_unexpected = {R"(^old\.)"}}; }
+      : PreTrainedModel(config),
+        embed(register_module("embed", nn::Embedding(4, 2))),
+        dense(register_module("dense", nn::Linear(2, 2))) {}
+  CheckpointRules checkpoint_rules() const override {
+    return {.base_model_prefix = "toy", .ignore_unexpected = {R"(^old\.)"}};
+  }
   std::span<const std::string_view> arguments() const override { return {}; }
   ModelOutput compute(const ModelInputs&) override { return {}; }
 };
@@ -26,7 +30,9 @@ struct ToyLM : PreTrainedModel {
   std::shared_ptr<ToyBase> toy;
   nn::Linear head;
   explicit ToyLM(const PretrainedConfig& config)
-      : PreTrainedModel(config), toy(register_module("toy", std::make_shared<ToyBase>(config))), head(register_module("head", nn::Linear(2, 4, false))) {}
+      : PreTrainedModel(config),
+        toy(register_module("toy", std::make_shared<ToyBase>(config))),
+        head(register_module("head", nn::Linear(2, 4, false))) {}
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "toy"}; }
   void tie_weights() override {
     if (config().tie_word_embeddings) head->tie_weight(toy->embed->weight);
@@ -36,7 +42,8 @@ struct ToyLM : PreTrainedModel {
 };
 
 struct Folder {
-  boost::filesystem::path path = boost::filesystem::temp_directory_path() / boost::filesystem::unique_path("backplane-%%%%%%%%");
+  boost::filesystem::path path =
+      boost::filesystem::temp_directory_path() / boost::filesystem::unique_path("backplane-%%%%%%%%");
   Folder() { boost::filesystem::create_directories(path); }
   ~Folder() { boost::filesystem::remove_all(path); }
 };
@@ -67,7 +74,8 @@ struct Loaded {
   }
 };
 
-const NamedTensors kBase = {{"embed.weight", numbers({4, 2}, 0)}, {"dense.weight", numbers({2, 2}, 10)}, {"dense.bias", numbers({2}, 20)}};
+const NamedTensors kBase = {
+    {"embed.weight", numbers({4, 2}, 0)}, {"dense.weight", numbers({2, 2}, 10)}, {"dense.bias", numbers({2}, 20)}};
 
 NamedTensors with_prefix(const NamedTensors& tensors) {
   NamedTensors prefixed;
@@ -98,7 +106,8 @@ TEST_CASE("AC-98: base parts with and without the prefix are refused") {
 }
 
 TEST_CASE("AC-101, AC-104: missing and unexpected names are those of the whole model, sorted, and warned of") {
-  const Loaded<ToyLM> loaded({{"toy.embed.weight", numbers({4, 2}, 0)}, {"toy.z", numbers({1}, 0)}, {"toy.a", numbers({1}, 0)}}, {}, false);
+  const Loaded<ToyLM> loaded(
+      {{"toy.embed.weight", numbers({4, 2}, 0)}, {"toy.z", numbers({1}, 0)}, {"toy.a", numbers({1}, 0)}}, {}, false);
   CHECK(loaded.info.missing_keys == std::vector<std::string>{"head.weight", "toy.dense.bias", "toy.dense.weight"});
   CHECK(loaded.info.unexpected_keys == std::vector<std::string>{"toy.a", "toy.z"});
   CHECK(loaded.model->toy->dense->bias.abs().max().item<float>() == 0);
@@ -110,7 +119,8 @@ TEST_CASE("AC-101, AC-104: missing and unexpected names are those of the whole m
 TEST_CASE("AC-99, AC-102: older names are read, names to ignore are not reported") {
   struct Norm : ToyBase {
     nn::LayerNorm LayerNorm;
-    explicit Norm(const PretrainedConfig& config) : ToyBase(config), LayerNorm(register_module("LayerNorm", nn::LayerNorm(2))) {}
+    explicit Norm(const PretrainedConfig& config)
+        : ToyBase(config), LayerNorm(register_module("LayerNorm", nn::LayerNorm(2))) {}
   };
   auto tensors = kBase;
   tensors.emplace_back("LayerNorm.gamma", numbers({2}, 5));
@@ -127,8 +137,9 @@ TEST_CASE("AC-99, AC-102: older names are read, names to ignore are not reported
 TEST_CASE("AC-103: another shape is an error with the whole name and both shapes, or starts anew where asked") {
   auto tensors = kBase;
   tensors[1].second = numbers({3, 2}, 0);
-  CHECK_THROWS_WITH(Loaded<ToyBase>(tensors), Catch::Contains("size mismatch for dense.weight") && Catch::Contains("[3, 2]") &&
-                                                  Catch::Contains("[2, 2]") && Catch::Contains("ignore_mismatched_sizes"));
+  CHECK_THROWS_WITH(Loaded<ToyBase>(tensors), Catch::Contains("size mismatch for dense.weight") &&
+                                                  Catch::Contains("[3, 2]") && Catch::Contains("[2, 2]") &&
+                                                  Catch::Contains("ignore_mismatched_sizes"));
   const Loaded<ToyBase> loaded(tensors, {.ignore_mismatched_sizes = true});
   CHECK(loaded.info.mismatched_keys == std::vector<std::string>{"dense.weight"});
   CHECK(loaded.info.missing_keys.empty());

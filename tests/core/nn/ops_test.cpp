@@ -42,7 +42,8 @@ TEST_CASE("linear of one row equals the definition, for sizes that are no multip
       CHECK(largest_difference(linear_of(x, w, b), expected) < 1e-4);
       CHECK(largest_difference(linear_of(x, w), expected - b.to(at::kDouble)) < 1e-4);
       const Tensor narrow = linear_of(x.to(at::kBFloat16), w.to(at::kBFloat16), b.to(at::kBFloat16));
-      const Tensor wide = linear_of(x.to(at::kBFloat16).to(at::kFloat), w.to(at::kBFloat16).to(at::kFloat), b.to(at::kBFloat16).to(at::kFloat));
+      const Tensor wide = linear_of(x.to(at::kBFloat16).to(at::kFloat), w.to(at::kBFloat16).to(at::kFloat),
+                                    b.to(at::kBFloat16).to(at::kFloat));
       CHECK(narrow.scalar_type() == at::kBFloat16);
       CHECK(largest_difference(narrow, wide) <= 0.004 * wide.abs().max().item<double>() + 1e-6);
     }
@@ -83,7 +84,9 @@ TEST_CASE("attention equals the definition in every implementation, with grouped
           const Tensor y = attention(q, k, v, {.mask = m, .scale = 0.3, .implementation = implementation});
           CHECK(largest_difference(y, plain_attention(q, k, v, m, 0.3)) < 1e-5);
         }
-        Tensor bias = at::full({q_length, kv}, std::numeric_limits<float>::lowest()).triu(kv - q_length + 1).view({1, 1, q_length, kv});
+        Tensor bias = at::full({q_length, kv}, std::numeric_limits<float>::lowest())
+                          .triu(kv - q_length + 1)
+                          .view({1, 1, q_length, kv});
         const Tensor y = attention(q, k, v, {.causal = true, .implementation = implementation});
         CHECK(largest_difference(y, plain_attention(q, k, v, bias, 1 / std::sqrt(static_cast<double>(d)))) < 1e-5);
       }
@@ -96,7 +99,8 @@ TEST_CASE("attention equals the definition in every implementation, with grouped
 
 TEST_CASE("one query over a cache in bfloat16 agrees with float32 over the same numbers") {
   at::manual_seed(4);
-  const Tensor q = at::randn({1, 4, 1, 64}).to(at::kBFloat16), k = at::randn({1, 2, 50, 64}).to(at::kBFloat16), v = at::randn({1, 2, 50, 64}).to(at::kBFloat16);
+  const Tensor q = at::randn({1, 4, 1, 64}).to(at::kBFloat16), k = at::randn({1, 2, 50, 64}).to(at::kBFloat16),
+               v = at::randn({1, 2, 50, 64}).to(at::kBFloat16);
   const Tensor expected = plain_attention(q, k, v, {}, 0.125);
   CHECK(largest_difference(attention(q, k, v, {}), expected) < 0.01);
 }
@@ -117,7 +121,8 @@ TEST_CASE("activations are found by the reference's names, and others are named 
   const Tensor x = at::tensor({-1.0f, 0.0f, 2.0f});
   CHECK(activation("relu2")(x)[2].item<float>() == 4);
   CHECK(activation("quick_gelu")(x)[2].item<double>() == Approx(2 / (1 + std::exp(-1.702 * 2))));
-  CHECK(activation("gelu_new")(x)[0].item<double>() == Approx(0.5 * -1 * (1 + std::tanh(std::sqrt(2 / M_PI) * (-1 - 0.044715)))));
+  CHECK(activation("gelu_new")(x)[0].item<double>() ==
+        Approx(0.5 * -1 * (1 + std::tanh(std::sqrt(2 / M_PI) * (-1 - 0.044715)))));
   CHECK(activation("swish")(x)[2].item<double>() == Approx(2 / (1 + std::exp(-2.0))));
   CHECK_THROWS_WITH(activation("gelo"), Catch::Contains("unknown activation 'gelo'") && Catch::Contains("gelu"));
 }
@@ -125,18 +130,23 @@ TEST_CASE("activations are found by the reference's names, and others are named 
 TEST_CASE("losses ignore -100, shift for next tokens, and follow the problem type") {
   const Tensor logits = at::tensor({2.0f, 0.0f, 0.0f, 2.0f, 1.0f, 1.0f}).view({1, 3, 2});
   const double good = std::log(1 + std::exp(-2.0)), even = std::log(2.0);
-  CHECK(cross_entropy(logits, at::tensor({0, -100, 1}, at::kLong).view({1, 3})).item<double>() == Approx((good + even) / 2));
+  CHECK(cross_entropy(logits, at::tensor({0, -100, 1}, at::kLong).view({1, 3})).item<double>() ==
+        Approx((good + even) / 2));
   // position 0 predicts label 1, position 1 predicts label 2
   CHECK(causal_lm_loss(logits, at::tensor({1, 0, 1}, at::kLong).view({1, 3})).item<double>() == Approx(good));
   PretrainedConfig config;
-  CHECK(classification_loss(at::tensor({0.0f, 0.0f}).view({1, 2}), at::tensor({1}, at::kLong), config).item<double>() == Approx(even));
+  CHECK(classification_loss(at::tensor({0.0f, 0.0f}).view({1, 2}), at::tensor({1}, at::kLong), config).item<double>() ==
+        Approx(even));
   config.problem_type = "regression";
-  CHECK(classification_loss(at::tensor({1.0f, 3.0f}).view({1, 2}), at::tensor({0.0f, 0.0f}).view({1, 2}), config).item<double>() == Approx(5));
+  CHECK(classification_loss(at::tensor({1.0f, 3.0f}).view({1, 2}), at::tensor({0.0f, 0.0f}).view({1, 2}), config)
+            .item<double>() == Approx(5));
   config.problem_type = "multi_label_classification";
-  CHECK(classification_loss(at::zeros({1, 2}), at::tensor({1.0f, 0.0f}).view({1, 2}), config).item<double>() == Approx(even));
+  CHECK(classification_loss(at::zeros({1, 2}), at::tensor({1.0f, 0.0f}).view({1, 2}), config).item<double>() ==
+        Approx(even));
   // positions outside of the sequence do not count
   const Tensor start = at::tensor({2.0f, 0.0f}).view({1, 2}).repeat({2, 1});
-  CHECK(span_loss(start, start, at::tensor({0, 9}, at::kLong), at::tensor({0, 9}, at::kLong)).item<double>() == Approx(good));
+  CHECK(span_loss(start, start, at::tensor({0, 9}, at::kLong), at::tensor({0, 9}, at::kLong)).item<double>() ==
+        Approx(good));
 }
 
 TEST_CASE("embedding refuses ids outside of its table") {

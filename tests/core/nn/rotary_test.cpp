@@ -31,33 +31,51 @@ TEST_CASE("scaled rotary positions follow their papers") {
     return std::atan2(sin[0][0][pair].item<double>(), cos[0][0][pair].item<double>());
   };
   const auto scaling = [](Value::Object object) { return Value(std::move(object)); };
-  CHECK(angle({.dim = 4, .theta = 100, .scaling = scaling({{"type", "linear"}, {"factor", 4.0}})}, 2, 0) == Approx(0.5));
+  CHECK(angle({.dim = 4, .theta = 100, .scaling = scaling({{"type", "linear"}, {"factor", 4.0}})}, 2, 0) ==
+        Approx(0.5));
   // dynamic: unscaled up to the trained length, a larger base beyond it
-  const nn::RotaryOptions dynamic{.dim = 4, .theta = 100, .max_position_embeddings = 8, .scaling = scaling({{"rope_type", "dynamic"}, {"factor", 2.0}})};
+  const nn::RotaryOptions dynamic{.dim = 4,
+                                  .theta = 100,
+                                  .max_position_embeddings = 8,
+                                  .scaling = scaling({{"rope_type", "dynamic"}, {"factor", 2.0}})};
   CHECK(angle(dynamic, 7, 1) == Approx(0.7));
   CHECK(angle(dynamic, 15, 1) == Approx(15 / std::sqrt(100 * std::pow(2.0 * 16 / 8 - 1, 2.0))));
   // llama3: long waves are stretched by the factor, short ones kept
-  const nn::RotaryOptions llama3{.dim = 4, .theta = 1e6, .scaling = scaling({{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0},
-                                                                          {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 64}})};
+  const nn::RotaryOptions llama3{.dim = 4,
+                                 .theta = 1e6,
+                                 .scaling = scaling({{"rope_type", "llama3"},
+                                                     {"factor", 8.0},
+                                                     {"low_freq_factor", 1.0},
+                                                     {"high_freq_factor", 4.0},
+                                                     {"original_max_position_embeddings", 64}})};
   CHECK(angle(llama3, 1, 0) == Approx(1.0));
   CHECK(angle(llama3, 1, 1) == Approx(1e-3 / 8));
   // longrope: one factor a pair, other ones beyond the original length, and cos and sin scaled
-  const nn::RotaryOptions longrope{.dim = 4, .theta = 100, .max_position_embeddings = 32,
-                                   .scaling = scaling({{"rope_type", "longrope"}, {"short_factor", Value::List{2.0, 1.0}}, {"long_factor", Value::List{4.0, 1.0}}}),
-                                   .original_max_position_embeddings = 8};
+  const nn::RotaryOptions longrope{
+      .dim = 4,
+      .theta = 100,
+      .max_position_embeddings = 32,
+      .scaling = scaling(
+          {{"rope_type", "longrope"}, {"short_factor", Value::List{2.0, 1.0}}, {"long_factor", Value::List{4.0, 1.0}}}),
+      .original_max_position_embeddings = 8};
   CHECK(angle(longrope, 2, 0) == Approx(1.0));
   CHECK(angle(longrope, 8, 0) == Approx(2.0));
   nn::RotaryEmbedding scaled(longrope);
-  CHECK(scaled.forward(at::zeros({1, 1}, at::kLong)).first[0][0][0].item<double>() == Approx(std::sqrt(1 + std::log(4.0) / std::log(8.0))));
+  CHECK(scaled.forward(at::zeros({1, 1}, at::kLong)).first[0][0][0].item<double>() ==
+        Approx(std::sqrt(1 + std::log(4.0) / std::log(8.0))));
 
-  CHECK_THROWS_WITH(nn::RotaryEmbedding({.dim = 4, .scaling = scaling({{"rope_type", "linear"}})}), Catch::Contains("factor"));
-  CHECK_THROWS_WITH(nn::RotaryEmbedding({.dim = 4, .scaling = scaling({{"rope_type", "spiral"}})}), Catch::Contains("'spiral'") && Catch::Contains("yarn"));
+  CHECK_THROWS_WITH(nn::RotaryEmbedding({.dim = 4, .scaling = scaling({{"rope_type", "linear"}})}),
+                    Catch::Contains("factor"));
+  CHECK_THROWS_WITH(nn::RotaryEmbedding({.dim = 4, .scaling = scaling({{"rope_type", "spiral"}})}),
+                    Catch::Contains("'spiral'") && Catch::Contains("yarn"));
   CHECK_THROWS_AS(nn::RotaryEmbedding({.dim = 3}), Error);
 }
 
 TEST_CASE("the cache appends in place, grows, and keeps chosen rows") {
   KvCache cache(2);
-  const auto numbers = [](float from, int64_t count) { return (at::arange(2 * count, at::kFloat) + from).view({2, 1, count, 1}); };
+  const auto numbers = [](float from, int64_t count) {
+    return (at::arange(2 * count, at::kFloat) + from).view({2, 1, count, 1});
+  };
   auto [k, v] = cache.update(0, numbers(0, 2), numbers(100, 2));
   cache.advance(2);
   CHECK(cache.length() == 2);

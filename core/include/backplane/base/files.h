@@ -26,8 +26,8 @@ std::string path_beneath(const std::string& folder, std::string_view name);
 bool file_exists(const std::string& path);
 bool folder_exists(const std::string& path);
 
-/// A file mapped read-only into memory, pages private and writable (copy on write) so that tensors over it may be trained.
-/// Unmapped when the last copy of the shared_ptr goes. Thread-safe once made.
+/// A file mapped read-only into memory, pages private and writable (copy on write) so that tensors over it may be
+/// trained. Unmapped when the last copy of the shared_ptr goes. Thread-safe once made.
 class MappedFile {
  public:
   /// Throws `file_not_found` or `io`, naming the path.

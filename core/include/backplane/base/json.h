@@ -21,7 +21,8 @@ struct JsonLimits {
 /// Parses `text` as Python's json module does: `NaN`, `Infinity` and `-Infinity` are numbers, the last of doubled keys
 /// wins, no byte-order mark, valid UTF-8 only. `name` is the file for the message. Throws `error_code`, or
 /// `limit_exceeded` for text that is too long or too deep.
-Json parse_json(std::string_view text, const std::string& name, ErrorCode error_code = ErrorCode::bad_config, JsonLimits limits = {});
+Json parse_json(std::string_view text, const std::string& name, ErrorCode error_code = ErrorCode::bad_config,
+                JsonLimits limits = {});
 
 /// Reads and parses a file.
 Json read_json_file(const std::string& path, ErrorCode error_code = ErrorCode::bad_config, JsonLimits limits = {});

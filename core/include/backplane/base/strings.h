@@ -31,6 +31,7 @@ std::vector<std::string> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
 
 /// Up to `count` of `candidates` that a person may have meant, nearest first (edit distance, case ignored).
-std::vector<std::string> close_matches(std::string_view word, const std::vector<std::string>& candidates, size_t count = 3);
+std::vector<std::string> close_matches(std::string_view word, const std::vector<std::string>& candidates,
+                                       size_t count = 3);
 
 }  // namespace backplane

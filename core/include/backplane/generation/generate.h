@@ -39,7 +39,8 @@ class TokenStreamer {
 /// A streamer from a function.
 class CallbackStreamer : public TokenStreamer {
  public:
-  explicit CallbackStreamer(std::function<bool(const std::vector<int64_t>&)> callback) : callback_(std::move(callback)) {}
+  explicit CallbackStreamer(std::function<bool(const std::vector<int64_t>&)> callback)
+      : callback_(std::move(callback)) {}
   bool put(const std::vector<int64_t>& ids) override { return callback_(ids); }
 
  private:
@@ -47,16 +48,17 @@ class CallbackStreamer : public TokenStreamer {
 };
 
 struct GenerateResult {
-  Tensor sequences;    // [batch, prompt + new], int64
-  Tensor last_logits;  // [batch, vocab], float32: of the last step, before any processing
+  Tensor sequences;      // [batch, prompt + new], int64
+  Tensor last_logits;    // [batch, vocab], float32: of the last step, before any processing
   bool stopped = false;  // every row met an end token (or the streamer stopped it); false: the length ran out
   double prefill_seconds = 0;
   double decode_seconds = 0;
 };
 
-/// Greedy search and sampling over a preallocated cache. `inputs` has `input_ids` [batch, seq] (at least one column) and
-/// whatever forward takes beside it; pad on the left, with `attention_mask`. Throws `invalid_value` for options outside of
-/// their range, or a model that cannot generate.
-GenerateResult generate(PreTrainedModel& model, const ModelInputs& inputs, const GenerateOptions& options = {}, TokenStreamer* streamer = nullptr);
+/// Greedy search and sampling over a preallocated cache. `inputs` has `input_ids` [batch, seq] (at least one column)
+/// and whatever forward takes beside it; pad on the left, with `attention_mask`. Throws `invalid_value` for options
+/// outside of their range, or a model that cannot generate.
+GenerateResult generate(PreTrainedModel& model, const ModelInputs& inputs, const GenerateOptions& options = {},
+                        TokenStreamer* streamer = nullptr);
 
 }  // namespace backplane

@@ -9,8 +9,8 @@
 
 namespace backplane {
 
-/// What loading found (AC-101 to AC-104): names of the whole model where a base checkpoint went into a class with a head,
-/// names without the prefix the other way round. Sorted.
+/// What loading found (AC-101 to AC-104): names of the whole model where a base checkpoint went into a class with a
+/// head, names without the prefix the other way round. Sorted.
 struct LoadingInfo {
   std::vector<std::string> missing_keys;
   std::vector<std::string> unexpected_keys;
@@ -23,8 +23,8 @@ struct LoadOptions {
   std::string origin;  // for messages: the folder or repository
 };
 
-/// Puts the tensors of a checkpoint behind the model's parameters and buffers. A tensor that has the dtype wanted is not
-/// copied: the parameter becomes a view of the mapped file. What the checkpoint lacks is initialised and warned of.
+/// Puts the tensors of a checkpoint behind the model's parameters and buffers. A tensor that has the dtype wanted is
+/// not copied: the parameter becomes a view of the mapped file. What the checkpoint lacks is initialised and warned of.
 /// Throws `shape_mismatch`, `bad_checkpoint`.
 LoadingInfo load_weights(PreTrainedModel& model, const Checkpoint& checkpoint, const LoadOptions& options = {});
 

@@ -16,7 +16,8 @@
 namespace backplane {
 
 /// What an argument of forward or a field of its result can be.
-using Argument = std::variant<std::monostate, Tensor, std::vector<Tensor>, KvCachePtr, bool, int64_t, double, std::string>;
+using Argument =
+    std::variant<std::monostate, Tensor, std::vector<Tensor>, KvCachePtr, bool, int64_t, double, std::string>;
 
 /// An ordered map from the reference's names to tensors, tuples of tensors, caches and numbers.
 class NamedValues {
@@ -58,9 +59,11 @@ class ModelInputs : public NamedValues {
   ModelInputs select(std::span<const std::string_view> names) const;
 };
 
-/// Names of arguments, those of `base` and more: `static constexpr auto kArguments = extend(kEncoderArguments, "labels");`
+/// Names of arguments, those of `base` and more: `static constexpr auto kArguments = extend(kEncoderArguments,
+/// "labels");`
 template <size_t N, class... More>
-constexpr std::array<std::string_view, N + sizeof...(More)> extend(const std::array<std::string_view, N>& base, More... more) {
+constexpr std::array<std::string_view, N + sizeof...(More)> extend(const std::array<std::string_view, N>& base,
+                                                                   More... more) {
   std::array<std::string_view, N + sizeof...(More)> names;
   size_t i = 0;
   for (; i < N; ++i) names[i] = base[i];
@@ -72,6 +75,9 @@ constexpr std::array<std::string_view, N + sizeof...(More)> extend(const std::ar
 class ModelOutput : public NamedValues {
  public:
   using NamedValues::NamedValues;
+
+  /// Takes from the base model's output what every head hands through: cache, hidden states, attentions.
+  void pass_on(const ModelOutput& base);
 };
 
 }  // namespace backplane

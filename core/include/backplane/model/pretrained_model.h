@@ -18,16 +18,16 @@ class TokenStreamer;
 
 /// How the names of checkpoints relate to the names of a model. Data, given by the plugin.
 struct CheckpointRules {
-  /// Submodule that holds the base model in the classes with heads ("bert"): its prefix may be absent in a checkpoint of
-  /// the base model, and present where the base model alone is loaded.
+  /// Submodule that holds the base model in the classes with heads ("bert"): its prefix may be absent in a checkpoint
+  /// of the base model, and present where the base model alone is loaded.
   std::string base_model_prefix;
   /// Regular expressions (PCRE2) of names that are not reported when missing, or unexpected.
   std::vector<std::string> ignore_missing;
   std::vector<std::string> ignore_unexpected;
 };
 
-/// Base of all model classes: a torch::nn::Module whose parameter names are the checkpoint's. Parameters are uninitialised
-/// after construction. forward may run in many threads; loading, `to` and `train` may not run beside it.
+/// Base of all model classes: a torch::nn::Module whose parameter names are the checkpoint's. Parameters are
+/// uninitialised after construction. forward may run in many threads; loading, `to` and `train` may not run beside it.
 class PreTrainedModel : public nn::Module {
  public:
   explicit PreTrainedModel(const PretrainedConfig& config) : config_(&config) {}

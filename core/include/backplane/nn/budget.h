@@ -4,8 +4,8 @@
 
 namespace backplane::nn {
 
-/// Caps what modules made in this thread may allocate for parameters while it lives, so that sizes of a hostile config.json
-/// end in an error before they end the process. The loader sets it from what the weight files hold.
+/// Caps what modules made in this thread may allocate for parameters while it lives, so that sizes of a hostile
+/// config.json end in an error before they end the process. The loader sets it from what the weight files hold.
 class ParameterBudget {
  public:
   ParameterBudget(int64_t elements, int64_t tensors);

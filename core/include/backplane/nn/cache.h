@@ -8,8 +8,8 @@
 
 namespace backplane {
 
-/// Keys and values of past positions, one pair a layer, preallocated and written in place. An argument of forward, never
-/// a member of a model. Not thread-safe: one sequence batch, one cache.
+/// Keys and values of past positions, one pair a layer, preallocated and written in place. An argument of forward,
+/// never a member of a model. Not thread-safe: one sequence batch, one cache.
 class KvCache {
  public:
   /// Room for `capacity` positions is made at the first update; more is made when it runs out.
@@ -18,8 +18,8 @@ class KvCache {
   /// Positions that all layers have seen.
   int64_t length() const { return length_; }
 
-  /// Appends k and v [batch, kv_heads, new, d] of one layer and returns all of that layer, [batch, kv_heads, length + new, d],
-  /// as views. Every layer is updated once a step, the layers in order; `advance` closes the step.
+  /// Appends k and v [batch, kv_heads, new, d] of one layer and returns all of that layer, [batch, kv_heads, length +
+  /// new, d], as views. Every layer is updated once a step, the layers in order; `advance` closes the step.
   std::pair<Tensor, Tensor> update(size_t layer, const Tensor& k, const Tensor& v);
   void advance(int64_t count) { length_ += count; }
 

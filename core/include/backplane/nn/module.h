@@ -18,7 +18,8 @@ namespace nn {
 using torch::nn::Module;
 using torch::nn::ModuleHolder;
 
-/// A list of layers of one type under the names "0", "1", …: `nn::Layers<BertLayer>(count, [&](int64_t i) { return BertLayer(config); })`.
+/// A list of layers of one type under the names "0", "1", …: `nn::Layers<BertLayer>(count, [&](int64_t i) { return
+/// BertLayer(config); })`.
 template <class Layer>
 class LayersImpl : public Module {
  public:

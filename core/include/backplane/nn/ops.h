@@ -31,8 +31,9 @@ struct AttentionOptions {
   Tensor* probs = nullptr;  // filled with [batch, heads, q, kv]; implies eager
 };
 
-/// softmax(q k^T * scale + mask) v. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762. q [batch, heads, q, d]; k and v
-/// [batch, kv_heads, kv, d], where heads is a multiple of kv_heads (grouped queries, https://arxiv.org/abs/2305.13245).
+/// softmax(q k^T * scale + mask) v. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762. q [batch, heads, q, d]; k
+/// and v [batch, kv_heads, kv, d], where heads is a multiple of kv_heads (grouped queries,
+/// https://arxiv.org/abs/2305.13245).
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options);
 
 /// attention_mask [batch, kv], 1 where a token counts -> additive [batch, 1, 1, kv]. Undefined where nothing is masked.
@@ -52,7 +53,9 @@ Tensor causal_lm_loss(const Tensor& logits, const Tensor& labels);
 /// regression, single_label_classification or multi_label_classification.
 Tensor classification_loss(const Tensor& logits, const Tensor& labels, const PretrainedConfig& config);
 
-/// Mean of the losses of start and end; positions outside of the sequence are ignored. logits [batch, seq], positions [batch].
-Tensor span_loss(const Tensor& start_logits, const Tensor& end_logits, const Tensor& start_positions, const Tensor& end_positions);
+/// Mean of the losses of start and end; positions outside of the sequence are ignored. logits [batch, seq], positions
+/// [batch].
+Tensor span_loss(const Tensor& start_logits, const Tensor& end_logits, const Tensor& start_positions,
+                 const Tensor& end_positions);
 
 }  // namespace backplane

@@ -19,10 +19,10 @@ struct RotaryOptions {
   std::optional<int64_t> original_max_position_embeddings = {};  // where the config itself has one
 };
 
-/// Rotary position embeddings. Su et al. 2021, https://arxiv.org/abs/2104.09864; scaled variants: position interpolation
-/// https://arxiv.org/abs/2306.15595, YaRN https://arxiv.org/abs/2309.00071, LongRoPE https://arxiv.org/abs/2402.13753.
-/// Has no parameters. Frequencies of the dynamic variants follow from the positions of each call alone: nothing is kept
-/// between calls.
+/// Rotary position embeddings. Su et al. 2021, https://arxiv.org/abs/2104.09864; scaled variants: position
+/// interpolation https://arxiv.org/abs/2306.15595, YaRN https://arxiv.org/abs/2309.00071, LongRoPE
+/// https://arxiv.org/abs/2402.13753. Has no parameters. Frequencies of the dynamic variants follow from the positions
+/// of each call alone: nothing is kept between calls.
 class RotaryEmbedding {
  public:
   /// Throws `bad_config` for an unknown rope_type or a missing key of rope_scaling.

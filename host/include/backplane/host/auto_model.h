@@ -13,21 +13,22 @@ namespace backplane {
 using ModelPtr = std::shared_ptr<PreTrainedModel>;
 
 /// The mechanism behind every AutoModel class: configuration, dispatch, plugin, construction, weights. `info` receives
-/// what loading found (AC-104). The model is in evaluation mode. Thread-safe. Throws every code of docs/errors.md that is
-/// about models.
-ModelPtr model_from_pretrained(AutoClass auto_class, const std::string& name_or_path, const PretrainedOptions& options = {},
-                               LoadingInfo* info = nullptr);
+/// what loading found (AC-104). The model is in evaluation mode. Thread-safe. Throws every code of docs/errors.md that
+/// is about models.
+ModelPtr model_from_pretrained(AutoClass auto_class, const std::string& name_or_path,
+                               const PretrainedOptions& options = {}, LoadingInfo* info = nullptr);
 
 /// A model with random weights.
 ModelPtr model_from_config(AutoClass auto_class, const PretrainedConfig& config, const PretrainedOptions& options = {});
 
-/// An auto class: `AutoModelForCausalLM::from_pretrained("org/name", {.torch_dtype = "bfloat16"})`. A plugin's own one is
-/// `inline constexpr AutoClass kMine{"AutoModelForMine"}; using AutoModelForMine = AutoModelOf<kMine>;`.
+/// An auto class: `AutoModelForCausalLM::from_pretrained("org/name", {.torch_dtype = "bfloat16"})`. A plugin's own one
+/// is `inline constexpr AutoClass kMine{"AutoModelForMine"}; using AutoModelForMine = AutoModelOf<kMine>;`.
 template <const AutoClass& kClass>
 struct AutoModelOf {
   AutoModelOf() = delete;  // AC-01
 
-  static ModelPtr from_pretrained(const std::string& name_or_path, const PretrainedOptions& options = {}, LoadingInfo* info = nullptr) {
+  static ModelPtr from_pretrained(const std::string& name_or_path, const PretrainedOptions& options = {},
+                                  LoadingInfo* info = nullptr) {
     return model_from_pretrained(kClass, name_or_path, options, info);
   }
   static ModelPtr from_config(const PretrainedConfig& config, const PretrainedOptions& options = {}) {

@@ -4,7 +4,8 @@
 
 namespace backplane {
 
-/// The name of an auto class. A plugin may use names of its own: an auto class exists once something is registered for it.
+/// The name of an auto class. A plugin may use names of its own: an auto class exists once something is registered for
+/// it.
 struct AutoClass {
   std::string_view name;
 };

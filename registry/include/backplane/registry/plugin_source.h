@@ -12,7 +12,8 @@ namespace backplane {
 /// `plugin_not_installed`, with the id of the plugin that would be needed.
 class PluginNotInstalled : public Error {
  public:
-  PluginNotInstalled(std::string plugin, const std::string& message) : Error(ErrorCode::plugin_not_installed, message), plugin_(std::move(plugin)) {}
+  PluginNotInstalled(std::string plugin, const std::string& message)
+      : Error(ErrorCode::plugin_not_installed, message), plugin_(std::move(plugin)) {}
   const std::string& plugin() const noexcept { return plugin_; }
 
  private:
@@ -26,8 +27,8 @@ class PluginSource {
 
   /// Declares what the installed plugins promise, the first time; opens none.
   virtual void declare(Registry& registry) = 0;
-  /// Opens a declared provider's library and adds its factories. Throws what the plugin system throws: the reason is in the
-  /// message. Does nothing where that has happened.
+  /// Opens a declared provider's library and adds its factories. Throws what the plugin system throws: the reason is in
+  /// the message. Does nothing where that has happened.
   virtual void load(Registry& registry, const Provider& provider) = 0;
   /// The folders and libraries that were looked at, for messages.
   virtual std::vector<std::string> searched() const = 0;
@@ -39,8 +40,9 @@ void set_plugin_source(std::shared_ptr<PluginSource> source);
 /// Registry::process() when this returns.
 std::shared_ptr<PluginSource> plugin_source();
 
-/// The entry of a model type with its factory; loads the plugin if need be. Throws `unknown_model_type` with close matches,
-/// PluginNotInstalled for a type of the reference that no plugin here provides, and what loading throws. Thread-safe.
+/// The entry of a model type with its factory; loads the plugin if need be. Throws `unknown_model_type` with close
+/// matches, PluginNotInstalled for a type of the reference that no plugin here provides, and what loading throws.
+/// Thread-safe.
 ConfigEntry loaded_config(std::string_view model_type);
 
 }  // namespace backplane

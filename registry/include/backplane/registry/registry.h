@@ -23,9 +23,10 @@ using ModelFactory = std::shared_ptr<PreTrainedModel> (*)(const PretrainedConfig
 
 /// Who brings a class.
 struct Provider {
-  std::string id;       // "bert", "org.me.foo"; "core" for classes of the core; "process" for registration by the host program
+  std::string
+      id;  // "bert", "org.me.foo"; "core" for classes of the core; "process" for registration by the host program
   std::string version;
-  std::string path;     // of the library; empty for "core" and "process"
+  std::string path;  // of the library; empty for "core" and "process"
   bool built_in = false;
 };
 using ProviderPtr = std::shared_ptr<const Provider>;
