@@ -5,6 +5,7 @@
 # everybody else. NO_TENSOR: configurations and tokenizers only; such a plugin fits any libtorch.
 include_guard(GLOBAL)
 set(BACKPLANE_PLUGIN_OUTPUT "${CMAKE_BINARY_DIR}/plugins" CACHE PATH "Where plugins are built")
+option(BACKPLANE_PLUGIN_PCH "Precompile <backplane/model.h> for plugins; slower for the first file, faster from the second" ON)
 
 # One precompiled <backplane/model.h> serves all plugins of a project, so their flags must stay the same: no macros and
 # no options of a single plugin.
@@ -67,9 +68,11 @@ function(backplane_add_plugin name)
   backplane_plugin_flags(${target})
   set_source_files_properties("${entry}" PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
   if(NOT arg_NO_TENSOR)
-    backplane_plugin_pch()
     target_link_libraries(${target} PRIVATE Backplane::tensor)
-    target_precompile_headers(${target} REUSE_FROM backplane-plugin-pch)
+    if(BACKPLANE_PLUGIN_PCH)
+      backplane_plugin_pch()
+      target_precompile_headers(${target} REUSE_FROM backplane-plugin-pch)
+    endif()
   endif()
   if(TARGET backplane-interface-hash)
     target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/sdk/include")
