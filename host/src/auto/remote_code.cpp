@@ -80,10 +80,4 @@ std::optional<std::string> code_reference(const Json& json, const std::string& a
               concat(file, ": auto_map.", auto_class, " is ", to_value(*entry).to_string(), "; expected '[repository--]module.Class'"));
 }
 
-void warn_of_custom_generate(ModelFolder& folder) {
-  if (folder.is_local() && folder.find("custom_generate/generate.py")) {
-    warn(concat("'", folder.shown(), "' brings custom_generate/generate.py, which is Python and is not run; the built-in generation is used"));
-  }
-}
-
 }  // namespace backplane

@@ -18,7 +18,4 @@ void settle_remote_code(const ModelFolder& folder, const PretrainedOptions& opti
 /// What the `auto_map` of a file says about an auto class; nullopt where it is absent, null, or a list (AC-58).
 std::optional<std::string> code_reference(const Json& json, const std::string& auto_class, const std::string& file);
 
-/// A repository may bring custom_generate/generate.py, which would replace `generate` (AC-60). It is never run: warns.
-void warn_of_custom_generate(ModelFolder& folder);
-
 }  // namespace backplane

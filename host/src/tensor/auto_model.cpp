@@ -123,8 +123,13 @@ ModelPtr model_from_pretrained(AutoClass auto_class, const std::string& name, co
       {.dtype = dtype, .ignore_mismatched_sizes = options.ignore_mismatched_sizes, .origin = name_or_path});
   if (info) *info = std::move(found);
   model->eval();
-  if (model->can_generate())
+  if (model->can_generate()) {
     model->generation_config = generation_config_of(resolved.files, config, !resolved.gguf_file);
+    if (resolved.files.is_local() && resolved.files.find("custom_generate/generate.py")) {  // AC-60
+      warn(concat("'", name_or_path,
+                  "' brings custom_generate/generate.py, which is Python and is not run; the built-in generation is used"));
+    }
+  }
   return model;
 }
 
