@@ -276,7 +276,7 @@ void run_pipeline(const Json& fixture, const std::string& tokenizer_json, const 
     }
     judge.check("stream", c.at("steps"), steps);
   };
-  const Json& streams = fixture.at("stream");
+  const Json streams = fixture.value("stream", Json::array());
   if (streams.is_array()) for (const Json& c : streams) run_stream(c);
   else run_stream(streams);
 }

@@ -137,10 +137,16 @@ class StripDecoder final : public Decoder {
   StripDecoder(std::string content, uint64_t start, uint64_t stop) : content_(std::move(content)), start_(start), stop_(stop) {}
   void apply(Tokens& tokens) const override {
     for (std::string& token : tokens) {
-      std::string_view text = token;
-      for (uint64_t i = 0; i < start_ && text.starts_with(content_); ++i) text.remove_prefix(content_.size());
-      for (uint64_t i = 0; i < stop_ && text.ends_with(content_); ++i) text.remove_suffix(content_.size());
-      token = std::string(text);
+      const uint64_t size = token.size() / content_.size();  // of a token that is nothing else
+      uint64_t head = 0, tail = 0;
+      for (std::string_view text = token; head < start_ && text.starts_with(content_); ++head) text.remove_prefix(content_.size());
+      for (std::string_view text = token; tail < stop_ && text.ends_with(content_); ++tail) text.remove_suffix(content_.size());
+      // The reference stops where both ends claim the same characters, or more are claimed than there are.
+      const uint64_t cut = (head + tail) * content_.size();
+      if (cut > token.size() || (tail == size && tail < stop_ && tail * content_.size() == token.size())) {
+        throw Error(ErrorCode::bad_tokenizer, concat("decoder Strip: '", token, "' is too short to lose ", start_, " and ", stop_, " '", content_, "'"));
+      }
+      token = token.substr(head * content_.size(), token.size() - cut);
     }
   }
 
