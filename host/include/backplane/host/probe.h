@@ -10,7 +10,7 @@
 namespace backplane {
 
 struct ProbeLimits {
-  std::chrono::milliseconds wall = std::chrono::seconds(30);
+  std::chrono::milliseconds wall = std::chrono::seconds(120);  // a busy machine opens libtorch slowly
   uint64_t memory_bytes = 8ull << 30;
 };
 
