@@ -1,5 +1,6 @@
 #include "golden/tokenizers.h"
 
+#include <algorithm>
 #include <map>
 
 #include "backplane/base/files.h"
@@ -238,8 +239,8 @@ void run_truncation_padding(const Json& fixture, Judge& judge) {
 
 void run_pipeline(const Json& fixture, const std::string& tokenizer_json, const std::string& name, Judge& judge) {
   const std::shared_ptr<const Tokenizer> tokenizer = Tokenizer::from_json(tokenizer_json, name);
-  judge.check("vocab_size", fixture.at("vocab_size"), Json::array({tokenizer->vocab_size(), tokenizer->vocab_size(true)}));
-  judge.check("special_tokens_to_add", fixture.at("special_tokens_to_add"),
+  if (fixture.contains("vocab_size")) judge.check("vocab_size", fixture.at("vocab_size"), Json::array({tokenizer->vocab_size(), tokenizer->vocab_size(true)}));
+  if (fixture.contains("special_tokens_to_add")) judge.check("special_tokens_to_add", fixture.at("special_tokens_to_add"),
               Json::array({tokenizer->num_special_tokens_to_add(), tokenizer->num_special_tokens_to_add(true)}));
   // What is written must read back as the same tokenizer.
   const std::shared_ptr<const Tokenizer> again = Tokenizer::from_json(tokenizer->to_json(), name);
@@ -259,11 +260,11 @@ void run_pipeline(const Json& fixture, const std::string& tokenizer_json, const 
     judge.check(where + " without details", tokenizer->encode(text, plain).ids, tokenizer->encode_ids(text));
     judge.check(where + " written and read", encoding.ids, again->encode(text, as_file()).ids);
   }
-  for (const Json& c : fixture.at("pairs")) {
+  for (const Json& c : fixture.value("pairs", Json::array())) {
     const auto pair = c.at("pair").get<std::vector<std::string>>();
     check_encoding(judge, concat("pair '", pair[0].substr(0, 40), "'"), c, tokenizer->encode_pair(pair[0], pair[1], as_file()));
   }
-  const Json& words = fixture.at("words");
+  const Json words = fixture.value("words", Json::array());
   const auto run_words = [&](const Json& c) { check_encoding(judge, "words", c, tokenizer->encode_words(c.at("words").get<std::vector<std::string>>(), as_file())); };
   if (words.is_array()) for (const Json& c : words) run_words(c);
   else run_words(words);

@@ -11,10 +11,6 @@ namespace {
 
 constexpr uint32_t kNoRank = UINT32_MAX;
 
-struct Merge {
-  uint32_t left, right, result;
-};
-
 // (left, right) -> rank and result.
 class MergeTable {
  public:
@@ -24,7 +20,7 @@ class MergeTable {
   };
 
   void build(const std::vector<Merge>& merges) {
-    const size_t size = std::bit_ceil(std::max<size_t>(16, merges.size() * 2));
+    const size_t size = std::bit_ceil(std::max<size_t>(16, merges.size() + merges.size() / 3));
     slots_.assign(size, {});
     shift_ = 64 - std::countr_zero(size);
     for (uint32_t rank = 0; rank < merges.size(); ++rank) {
@@ -73,6 +69,9 @@ class Bpe final : public Model {
       std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(byte));
       fallback_[byte] = vocabulary_.find_token(name);
     }
+    if (!ignore_merges_ && prefix_.empty() && suffix_.empty())
+      for (const std::string_view blank : {"\xE2\x96\x81", " "})
+        if (separates(blank)) separator_ = blank;
   }
 
   void tokenize(std::string_view piece, Scratch& scratch, std::vector<ModelToken>& tokens) const override {
@@ -81,17 +80,11 @@ class Bpe final : public Model {
       const uint32_t id = vocabulary_.find(piece);
       if (id != kNoId) return tokens.push_back({id, 0, static_cast<uint32_t>(piece.size())});
     }
-    auto& symbols = scratch.symbols;
-    symbols.clear();
-    if (vocabulary_.byte_level() && suffix_.empty() && prefix_.empty()) split_bytes(piece, symbols);
-    else split_characters(piece, symbols, scratch.buffer);
-    if (dropout_ > 0) merge_with_dropout(symbols, scratch);
-    else if (symbols.size() <= kShort) merge_short(symbols, scratch.ranks);
-    else merge_long(symbols, scratch);
-    uint32_t at = 0;
-    for (const Symbol& symbol : symbols) {
-      tokens.push_back({symbol.id, at, at + symbol.size});
-      at += symbol.size;
+    if (separator_.empty()) return tokenize_word(piece, 0, scratch, tokens);
+    for (size_t begin = 0; begin < piece.size();) {
+      const size_t end = word_end(piece, begin);
+      tokenize_word(piece.substr(begin, end - begin), static_cast<uint32_t>(begin), scratch, tokens);
+      begin = end;
     }
   }
 
@@ -100,7 +93,47 @@ class Bpe final : public Model {
  protected:
   bool deterministic() const override { return dropout_ == 0; }
 
+  const std::vector<Span>& refine(std::string_view text, const std::vector<Span>& pieces, Scratch& scratch) const override {
+    if (separator_.empty()) return pieces;
+    scratch.words.clear();
+    for (const Span& piece : pieces) {
+      const std::string_view part = text.substr(0, piece.end);
+      for (size_t begin = piece.begin; begin < piece.end;) {
+        const size_t end = word_end(part, begin);
+        scratch.words.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(end)});
+        begin = end;
+      }
+    }
+    return scratch.words;
+  }
+
  private:
+  // No token joins something else with a `blank` after it, so that a text may be cut before the first of a run of blanks.
+  bool separates(std::string_view blank) const {
+    if (vocabulary_.find(blank) == kNoId) return false;
+    return std::none_of(merges_.begin(), merges_.end(), [&](const Merge& merge) {
+      return vocabulary_.bytes(merge.right).starts_with(blank) && !vocabulary_.bytes(merge.left).ends_with(blank);
+    });
+  }
+  size_t word_end(std::string_view text, size_t begin) const {
+    while (text.substr(begin, separator_.size()) == separator_) begin += separator_.size();
+    return std::min(text.find(separator_, begin), text.size());
+  }
+
+  void tokenize_word(std::string_view piece, uint32_t at, Scratch& scratch, std::vector<ModelToken>& tokens) const {
+    auto& symbols = scratch.symbols;
+    symbols.clear();
+    if (vocabulary_.byte_level() && suffix_.empty() && prefix_.empty()) split_bytes(piece, symbols);
+    else split_characters(piece, symbols, scratch.buffer);
+    if (dropout_ > 0) merge_with_dropout(symbols, scratch);
+    else if (symbols.size() <= kShort) merge_short(symbols, scratch.ranks);
+    else merge_long(symbols, scratch);
+    for (const Symbol& symbol : symbols) {
+      tokens.push_back({symbol.id, at, at + symbol.size});
+      at += symbol.size;
+    }
+  }
+
   static constexpr size_t kShort = 48;
 
   struct Unknown {
@@ -288,6 +321,7 @@ class Bpe final : public Model {
   bool has_unk_ = false, fuse_unk_ = false, byte_fallback_ = false, ignore_merges_ = false;
   uint32_t unk_ = kNoId;
   std::string unk_token_, prefix_, suffix_;
+  std::string_view separator_;
   uint32_t single_[256], fallback_[256];
 };
 
@@ -350,25 +384,37 @@ std::pair<std::string_view, std::string_view> read_pair(JsonReader& reader, std:
 
 }  // namespace
 
-std::unique_ptr<Model> read_bpe(const Json& settings, JsonReader* vocab, JsonReader* merge_list, bool byte_level, const std::string& where) {
-  Vocabulary vocabulary = read_vocabulary(*vocab, byte_level, concat(where, ".vocab"));
+std::vector<Merge> read_merges(JsonReader& reader, const Vocabulary& vocabulary, const Json& settings, const std::string& where) {
   const size_t prefix_size = Fields(settings, where).text("continuing_subword_prefix", "").size();
   std::vector<Merge> merges;
-  if (merge_list) {
-    std::string text, joined;
-    merge_list->expect('[');
-    for (bool first = true; merge_list->more(']', first); first = false) {
-      const auto [left, right] = read_pair(*merge_list, text);
-      const auto find = [&](std::string_view token) {
-        const uint32_t id = vocabulary.find_token(token);
-        if (id == kNoId) merge_list->fail(concat("the merge '", left, " ", right, "' needs '", token, "', which is not in the vocabulary"));
-        return id;
-      };
-      if (right.size() < prefix_size) merge_list->fail(concat("the merge '", left, " ", right, "' lacks the continuing_subword_prefix"));
-      joined.assign(left).append(right.substr(prefix_size));
-      merges.push_back({find(left), find(right), find(joined)});
+  merges.reserve(vocabulary.count() * 2);
+  std::string text, joined;
+  reader.expect('[');
+  for (bool first = true; reader.more(']', first); first = false) {
+    const auto [left, right] = read_pair(reader, text);
+    if (right.size() < prefix_size) reader.fail(concat("the merge '", left, " ", right, "' lacks the continuing_subword_prefix"));
+    Merge merge{kNoId, kNoId, kNoId};
+    joined.clear();
+    if (vocabulary.byte_level() && prefix_size == 0 && append_bytes_of(left, joined)) {
+      const size_t middle = joined.size();
+      if (append_bytes_of(right, joined)) {
+        const std::string_view bytes = joined;
+        merge = {vocabulary.find_mapped(bytes.substr(0, middle)), vocabulary.find_mapped(bytes.substr(middle)), vocabulary.find_mapped(bytes)};
+      }
     }
+    if (merge.left == kNoId || merge.right == kNoId || merge.result == kNoId) {
+      joined.assign(left).append(right.substr(prefix_size));
+      merge = {vocabulary.find_token(left), vocabulary.find_token(right), vocabulary.find_token(joined)};
+      const std::string_view absent = merge.left == kNoId ? left : merge.right == kNoId ? right : merge.result == kNoId ? joined : std::string_view();
+      if (merge.left == kNoId || merge.right == kNoId || merge.result == kNoId)
+        reader.fail(concat("the merge '", left, " ", right, "' needs '", absent, "', which is not in the vocabulary"));
+    }
+    merges.push_back(merge);
   }
+  return merges;
+}
+
+std::unique_ptr<Model> make_bpe(Vocabulary vocabulary, std::vector<Merge> merges, const Json& settings, const std::string& where) {
   return std::make_unique<Bpe>(std::move(vocabulary), std::move(merges), settings, where);
 }
 

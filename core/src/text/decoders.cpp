@@ -137,20 +137,25 @@ class StripDecoder final : public Decoder {
   StripDecoder(std::string content, uint64_t start, uint64_t stop) : content_(std::move(content)), start_(start), stop_(stop) {}
   void apply(Tokens& tokens) const override {
     for (std::string& token : tokens) {
-      const uint64_t size = token.size() / content_.size();  // of a token that is nothing else
-      uint64_t head = 0, tail = 0;
-      for (std::string_view text = token; head < start_ && text.starts_with(content_); ++head) text.remove_prefix(content_.size());
-      for (std::string_view text = token; tail < stop_ && text.ends_with(content_); ++tail) text.remove_suffix(content_.size());
-      // The reference stops where both ends claim the same characters, or more are claimed than there are.
-      const uint64_t cut = (head + tail) * content_.size();
-      if (cut > token.size() || (tail == size && tail < stop_ && tail * content_.size() == token.size())) {
-        throw Error(ErrorCode::bad_tokenizer, concat("decoder Strip: '", token, "' is too short to lose ", start_, " and ", stop_, " '", content_, "'"));
+      const std::string_view text = token;
+      size_t end = text.size(), begin = 0;
+      for (uint64_t i = 0; i < start_ && text.substr(begin).starts_with(content_); ++i) begin += content_.size();
+      for (uint64_t i = 0; i < stop_; ++i) {
+        if (end == 0) too_short(token);
+        if (!text.substr(0, end).ends_with(content_)) break;
+        end -= content_.size();
       }
-      token = token.substr(head * content_.size(), token.size() - cut);
+      if (begin > end) too_short(token);
+      token = token.substr(begin, end - begin);
     }
   }
 
  private:
+  // The reference stops here, too.
+  [[noreturn]] static void too_short(const std::string& token) {
+    throw Error(ErrorCode::invalid_value, concat("the decoder 'Strip' takes away more than the token '", token, "' has"));
+  }
+
   std::string content_;
   uint64_t start_, stop_;
 };

@@ -4,13 +4,15 @@ namespace backplane::text {
 
 void Model::append_ids(std::string_view text, const std::vector<Span>& pieces, Scratch& scratch, std::vector<int64_t>& ids) const {
   const bool cached = deterministic();
-  for (const Span& piece : pieces) {
+  const std::vector<Span>& words = refine(text, pieces, scratch);
+  for (const Span& piece : words) {
     const std::string_view word = text.substr(piece.begin, piece.end - piece.begin);
     WordCache::Entry* entry = nullptr;
     if (cached && word.size() <= WordCache::kWordBytes) {
       entry = &scratch.cache.at(word);
       if (entry->size == word.size() && std::memcmp(entry->word, word.data(), word.size()) == 0) {
-        ids.insert(ids.end(), entry->ids, entry->ids + entry->count);
+        if (entry->count == 1) ids.push_back(entry->ids[0]);
+        else ids.insert(ids.end(), entry->ids, entry->ids + entry->count);
         continue;
       }
     }
@@ -30,54 +32,57 @@ Vocabulary read_vocabulary(JsonReader& reader, bool byte_level, const std::strin
   Vocabulary vocabulary(byte_level);
   reader.expect('{');
   for (bool first = true; reader.more('}', first); first = false) {
-    const std::string token(reader.string());
+    const std::string_view token = reader.string();
     reader.expect(':');
     vocabulary.add(token, reader.unsigned_integer(), where);
   }
-  vocabulary.finish(where);
+  vocabulary.finish();
   return vocabulary;
-}
-
-bool is_bpe(std::string_view model, const std::string& name) {
-  JsonReader reader(model, name);
-  bool has_merges = false;
-  reader.expect('{');
-  for (bool first = true; reader.more('}', first); first = false) {
-    const std::string key(reader.string());
-    reader.expect(':');
-    if (key == "type") return reader.string() == "BPE";
-    has_merges |= key == "merges";
-    reader.skip();
-  }
-  return has_merges;
 }
 
 std::unique_ptr<Model> read_model(JsonReader& reader, bool byte_level) {
   const std::string where = concat(reader.name(), ": model");
   Json settings = Json::object();
+  std::string type;
   std::string_view vocab_text, merges_text;
+  std::optional<Vocabulary> vocabulary;
+  std::optional<std::vector<Merge>> merges;
   reader.expect('{');
   for (bool first = true; reader.more('}', first); first = false) {
     const std::string key(reader.string());
     reader.expect(':');
-    const std::string_view value = reader.skip();
-    if (key == "vocab") vocab_text = value;
-    else if (key == "merges") merges_text = value;
-    else settings[key] = parse_json(value, concat(where, ".", key), ErrorCode::bad_tokenizer);
+    // What is long is read where it stands, if the keys before it say how.
+    if (key == "vocab" && !type.empty() && type != "Unigram" && reader.peek() == '{') {
+      vocabulary = read_vocabulary(reader, byte_level && type == "BPE", concat(where, ".vocab"));
+    } else if (key == "merges" && vocabulary && type == "BPE") {
+      merges = read_merges(reader, *vocabulary, settings, where);
+    } else if (key == "vocab") {
+      vocab_text = reader.skip();
+    } else if (key == "merges") {
+      merges_text = reader.skip();
+    } else {
+      settings[key] = parse_json(reader.skip(), concat(where, ".", key), ErrorCode::bad_tokenizer);
+      if (key == "type") type = Fields(settings, where).text("type");
+    }
   }
-  if (vocab_text.empty()) bad(where, "key 'vocab' is missing");
-  JsonReader vocab(vocab_text, concat(where, ".vocab")), merges(merges_text, concat(where, ".merges"));
-  std::string type = Fields(settings, where).text("type", "");
+  if (!vocabulary && vocab_text.empty()) bad(where, "key 'vocab' is missing");
   // Old files do not name the type.
   if (type.empty()) {
     if (!merges_text.empty()) type = "BPE";
     else if (vocab_text[0] == '[') type = "Unigram";
     else type = settings.contains("continuing_subword_prefix") ? "WordPiece" : "WordLevel";
   }
-  if (type == "BPE") return read_bpe(settings, &vocab, merges_text.empty() ? nullptr : &merges, byte_level, where);
-  if (type == "WordPiece") return read_word_piece(settings, &vocab, where);
-  if (type == "WordLevel") return read_word_level(settings, &vocab, where);
-  if (type == "Unigram") return read_unigram(settings, &vocab, where);
+  JsonReader vocab(vocab_text, concat(where, ".vocab"));
+  if (type == "Unigram" && !vocabulary) return read_unigram(settings, vocab, where);
+  if (!vocabulary) vocabulary = read_vocabulary(vocab, byte_level && type == "BPE", concat(where, ".vocab"));
+  if (type == "BPE") {
+    if (!merges && merges_text.empty()) bad(where, "key 'merges' is missing");
+    JsonReader late(merges_text, concat(where, ".merges"));
+    if (!merges) merges = read_merges(late, *vocabulary, settings, where);
+    return make_bpe(std::move(*vocabulary), std::move(*merges), settings, where);
+  }
+  if (type == "WordPiece") return make_word_piece(std::move(*vocabulary), settings, where);
+  if (type == "WordLevel") return make_word_level(std::move(*vocabulary), settings, where);
   bad(where, concat("unknown model type '", type, "'"));
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,7 +44,7 @@ class WordCache {
 // Working memory of a call. A tokenizer keeps some and lends each to one call at a time.
 struct Scratch {
   AlignedText text, part;
-  std::vector<Span> cuts, more_cuts, matches;
+  std::vector<Span> cuts, more_cuts, matches, words;
   WordCache cache;
   std::vector<ModelToken> tokens;
   std::vector<Symbol> symbols;
@@ -73,22 +74,27 @@ class Model {
   explicit Model(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {}
   // The same text always gives the same tokens.
   virtual bool deterministic() const { return true; }
+  // Smaller pieces that give the same tokens, so that more of them are found in the cache.
+  virtual const std::vector<Span>& refine(std::string_view, const std::vector<Span>& pieces, Scratch&) const { return pieces; }
   Vocabulary vocabulary_;
 };
 
-// Whether the object that is the value of the key "model" is byte-pair encoding.
-bool is_bpe(std::string_view model, const std::string& name);
-
-// Reads the value of the key "model". `byte_level`: the pieces will be bytes, not characters of GPT-2's alphabet.
+// Reads the value of the key "model". `byte_level`: the pieces of a byte-pair model will be bytes, not characters of
+// GPT-2's alphabet. Throws `bad_tokenizer`.
 std::unique_ptr<Model> read_model(JsonReader& reader, bool byte_level);
 
-std::unique_ptr<Model> read_bpe(const Json& settings, JsonReader* vocab, JsonReader* merges, bool byte_level, const std::string& where);
-std::unique_ptr<Model> read_word_piece(const Json& settings, JsonReader* vocab, const std::string& where);
-std::unique_ptr<Model> read_word_level(const Json& settings, JsonReader* vocab, const std::string& where);
-std::unique_ptr<Model> read_unigram(const Json& settings, JsonReader* vocab, const std::string& where);
-
+// A pair of tokens and what they become; its place in the list is its rank.
+struct Merge {
+  uint32_t left, right, result;
+};
+std::vector<Merge> read_merges(JsonReader& reader, const Vocabulary& vocabulary, const Json& settings, const std::string& where);
 // {"token": id, …}
 Vocabulary read_vocabulary(JsonReader& reader, bool byte_level, const std::string& where);
+
+std::unique_ptr<Model> make_bpe(Vocabulary vocabulary, std::vector<Merge> merges, const Json& settings, const std::string& where);
+std::unique_ptr<Model> make_word_piece(Vocabulary vocabulary, const Json& settings, const std::string& where);
+std::unique_ptr<Model> make_word_level(Vocabulary vocabulary, const Json& settings, const std::string& where);
+std::unique_ptr<Model> read_unigram(const Json& settings, JsonReader& vocab, const std::string& where);
 
 // Writing, as serde_json does it: two blanks a level when `indent` >= 0, else nothing between.
 void write_line(std::string& out, int indent);

@@ -62,31 +62,32 @@ std::unique_ptr<Tokenizer::Impl> read_tokenizer_json(std::string_view json, cons
     throw Error(ErrorCode::limit_exceeded, concat(name, ": ", json.size(), " bytes, at most ", limits::kTokenizerBytes, " are read"));
   JsonReader reader(json, name);
   std::map<std::string, std::string_view> parts;
-  reader.expect('{');
-  std::string_view model;
-  for (bool first = true; reader.more('}', first); first = false) {
-    const std::string key(reader.string());
-    reader.expect(':');
-    if (key == "model") model = reader.skip();
-    else parts[key] = reader.skip();
-  }
-  reader.expect_end();
-  if (model.empty()) bad(name, "key 'model' is missing");
   const auto parsed = [&](const char* key) {
     const auto found = parts.find(key);
     if (found == parts.end()) return Json();
     return parse_json(found->second, concat(name, ": ", key), ErrorCode::bad_tokenizer, {.bytes = limits::kTokenizerBytes});
   };
-
   auto impl = std::make_unique<Tokenizer::Impl>();
   impl->name = name;
+  reader.expect('{');
+  std::string_view model;
+  for (bool first = true; reader.more('}', first); first = false) {
+    const std::string key(reader.string());
+    reader.expect(':');
+    if (key != "model") parts[key] = reader.skip();
+    else if (parts.count("pre_tokenizer")) impl->model = read_model(reader, ends_with_byte_level(parsed("pre_tokenizer")));
+    else model = reader.skip();
+  }
+  reader.expect_end();
   const Json pre_tokenizer = parsed("pre_tokenizer");
-  JsonReader model_reader(model, name);
-  // Only a byte-pair model takes bytes; the others see GPT-2's alphabet.
-  const bool keeps_bytes = ends_with_byte_level(pre_tokenizer) && is_bpe(model, name);
-  impl->model = read_model(model_reader, keeps_bytes);
+  if (!impl->model) {
+    if (model.empty()) bad(name, "key 'model' is missing");
+    JsonReader late(model, name);
+    impl->model = read_model(late, ends_with_byte_level(pre_tokenizer));
+  }
   impl->set_normalizer(parsed("normalizer"));
-  impl->set_pre_tokenizer(pre_tokenizer, keeps_bytes);
+  // Only a byte-pair model takes bytes; the others see GPT-2's alphabet.
+  impl->set_pre_tokenizer(pre_tokenizer, impl->model->vocabulary().byte_level());
   impl->set_post_processor(parsed("post_processor"));
   impl->decoder_json = parsed("decoder");
   impl->decoder = make_decoder(impl->decoder_json, concat(name, ": decoder"));

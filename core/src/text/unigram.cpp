@@ -136,19 +136,20 @@ class Unigram final : public Model {
 
 }  // namespace
 
-std::unique_ptr<Model> read_unigram(const Json& settings, JsonReader* vocab, const std::string& where) {
+std::unique_ptr<Model> read_unigram(const Json& settings, JsonReader& vocab, const std::string& where) {
   Vocabulary vocabulary;
   std::vector<double> scores;
-  vocab->expect('[');
-  for (bool first = true; vocab->more(']', first); first = false) {
-    vocab->expect('[');
-    const std::string token(vocab->string());
-    vocab->expect(',');
-    vocabulary.add(token, scores.size(), concat(where, ".vocab"));
-    scores.push_back(vocab->number());
-    vocab->expect(']');
+  const std::string key = concat(where, ".vocab");
+  vocab.expect('[');
+  for (bool first = true; vocab.more(']', first); first = false) {
+    vocab.expect('[');
+    const std::string_view token = vocab.string();
+    vocabulary.add(token, scores.size(), key);
+    vocab.expect(',');
+    scores.push_back(vocab.number());
+    vocab.expect(']');
   }
-  vocabulary.finish(where);
+  vocabulary.finish();
   return std::make_unique<Unigram>(std::move(vocabulary), std::move(scores), settings, where);
 }
 

@@ -28,7 +28,7 @@ void Vocabulary::add(std::string_view token, uint64_t id, const std::string& whe
   entry = {offset, size, mapped};
 }
 
-void Vocabulary::finish(const std::string&) {
+void Vocabulary::finish() {
   const size_t size = std::bit_ceil(std::max<size_t>(16, entries_.size() * 2));
   slots_.assign(size, {});
   shift_ = 64 - std::countr_zero(size);

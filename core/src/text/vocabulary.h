@@ -26,7 +26,7 @@ class Vocabulary {
   // `token` as in the file. The last of two equal tokens wins. Throws `bad_tokenizer` naming `where`.
   void add(std::string_view token, uint64_t id, const std::string& where);
   // To be called once, after the last add.
-  void finish(const std::string& where);
+  void finish();
 
   bool byte_level() const { return byte_level_; }
   // How many tokens; and one more than the largest id.
@@ -37,6 +37,8 @@ class Vocabulary {
   uint32_t find(std::string_view bytes) const { return find(bytes, byte_level_); }
   // The id of a token as it is written in the file, or kNoId.
   uint32_t find_token(std::string_view token) const;
+  // The same for bytes that a token of GPT-2's alphabet stands for.
+  uint32_t find_mapped(std::string_view bytes) const { return find(bytes, true); }
   // The bytes as the model sees them; `id` must be a token's.
   std::string_view bytes(uint32_t id) const { return {pool_.data() + entries_[id].offset, entries_[id].size}; }
   bool contains(uint64_t id) const { return id < entries_.size() && entries_[id].size != kHole; }

@@ -114,12 +114,12 @@ class WordLevel final : public Model {
 
 }  // namespace
 
-std::unique_ptr<Model> read_word_piece(const Json& settings, JsonReader* vocab, const std::string& where) {
-  return std::make_unique<WordPiece>(read_vocabulary(*vocab, false, concat(where, ".vocab")), settings, where);
+std::unique_ptr<Model> make_word_piece(Vocabulary vocabulary, const Json& settings, const std::string& where) {
+  return std::make_unique<WordPiece>(std::move(vocabulary), settings, where);
 }
 
-std::unique_ptr<Model> read_word_level(const Json& settings, JsonReader* vocab, const std::string& where) {
-  return std::make_unique<WordLevel>(read_vocabulary(*vocab, false, concat(where, ".vocab")), settings, where);
+std::unique_ptr<Model> make_word_level(Vocabulary vocabulary, const Json& settings, const std::string& where) {
+  return std::make_unique<WordLevel>(std::move(vocabulary), settings, where);
 }
 
 }  // namespace backplane::text
