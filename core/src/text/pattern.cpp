@@ -13,7 +13,10 @@ namespace {
 // Escapes whose meaning in Oniguruma differs from PCRE2's, with Oniguruma's sets.
 constexpr std::string_view kBlanks = R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 constexpr std::string_view kWords =
-    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
+    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
+
+// Latin-1's superscripts and fractions: words outside of brackets only.
+constexpr std::string_view kMoreWords = R"(\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
 
 // An expression of Oniguruma (Ruby's syntax) as PCRE2 reads it.
 std::string translate(const std::string& in) {
@@ -26,7 +29,7 @@ std::string translate(const std::string& in) {
       const auto set = [&](std::string_view members, bool negated) {
         if (depth && negated) out += next == 'S' ? "\\S" : "\\W";
         else if (depth) out += members;
-        else out += concat(negated ? "[^" : "[", members, "]");
+        else out += concat(negated ? "[^" : "[", members, next == 'w' || next == 'W' ? kMoreWords : "", "]");
       };
       switch (next) {
         case 's': set(kBlanks, false); break;
