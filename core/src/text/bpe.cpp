@@ -1,9 +1,12 @@
 // Byte-pair encoding (Sennrich et al. 2016, https://arxiv.org/abs/1508.07909): the pair of neighbours with the lowest
 // rank is merged, the leftmost first, until no pair is left.
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
+#include <mutex>
 
+#include "text/byte_trie.h"
 #include "text/model.h"
 
 namespace backplane::text {
@@ -14,32 +17,42 @@ constexpr uint32_t kNoRank = UINT32_MAX;
 // (left, right) -> rank and result.
 class MergeTable {
  public:
-  struct Slot {
-    uint64_t pair = UINT64_MAX;
-    uint32_t rank = kNoRank, result = 0;
-  };
-
   void build(const std::vector<Merge>& merges) {
     const size_t size = std::bit_ceil(std::max<size_t>(16, merges.size() + merges.size() / 3));
     slots_.assign(size, {});
     shift_ = 64 - std::countr_zero(size);
+    filter_.assign(size / 8, 0);
     for (uint32_t rank = 0; rank < merges.size(); ++rank) {
       const uint64_t pair = key(merges[rank].left, merges[rank].right);
-      size_t i = hash_pair(pair) >> shift_;
+      const uint64_t hash = hash_pair(pair);
+      filter_[filter_word(hash)] |= filter_bit(hash);
+      size_t i = hash >> shift_;
       while (slots_[i].pair != UINT64_MAX && slots_[i].pair != pair) i = (i + 1) & (size - 1);
-      slots_[i] = {pair, rank, merges[rank].result};
+      slots_[i] = {pair, rank};
     }
   }
-  const Slot& find(uint32_t left, uint32_t right) const {
+  // The rank, or kNoRank. Most pairs are absent, which a small filter tells without a look at the large table.
+  uint32_t rank(uint32_t left, uint32_t right) const {
     const uint64_t pair = key(left, right);
-    size_t i = hash_pair(pair) >> shift_;
+    const uint64_t hash = hash_pair(pair);
+    if (!(filter_[filter_word(hash)] & filter_bit(hash))) return kNoRank;
+    size_t i = hash >> shift_;
     while (slots_[i].pair != pair && slots_[i].pair != UINT64_MAX) i = (i + 1) & (slots_.size() - 1);
-    return slots_[i];
+    return slots_[i].rank;
   }
 
  private:
   static uint64_t key(uint32_t left, uint32_t right) { return static_cast<uint64_t>(left) << 32 | right; }
+  // Eight bits a slot.
+  size_t filter_word(uint64_t hash) const { return hash >> (shift_ + 3); }
+  static uint64_t filter_bit(uint64_t hash) { return uint64_t{1} << (hash & 63); }
+
+  struct Slot {
+    uint64_t pair = UINT64_MAX;
+    uint32_t rank = kNoRank;
+  };
   std::vector<Slot> slots_;
+  std::vector<uint64_t> filter_;
   int shift_ = 60;
 };
 
@@ -69,7 +82,13 @@ class Bpe final : public Model {
       std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(byte));
       fallback_[byte] = vocabulary_.find_token(name);
     }
-    if (!ignore_merges_ && prefix_.empty() && suffix_.empty())
+    derivations_ = std::vector<Derivation>(vocabulary_.id_limit());
+    plain_ = prefix_.empty() && suffix_.empty() && dropout_ == 0;
+    std::vector<bool> outside(vocabulary_.id_limit());
+    for (const uint32_t id : fallback_)
+      if (id != kNoId) outside[id] = true;
+    fallback_stays_ = byte_fallback_ && std::none_of(merges_.begin(), merges_.end(), [&](const Merge& merge) { return outside[merge.left] || outside[merge.right]; });
+    if (!ignore_merges_ && plain_)
       for (const std::string_view blank : {"\xE2\x96\x81", " "})
         if (separates(blank)) separator_ = blank;
   }
@@ -121,13 +140,13 @@ class Bpe final : public Model {
   }
 
   void tokenize_word(std::string_view piece, uint32_t at, Scratch& scratch, std::vector<ModelToken>& tokens) const {
+    if (plain_ && piece.size() > kTiny && uses_trie(piece.size()) && tokenize_by_search(piece, at, scratch, tokens)) return;
     auto& symbols = scratch.symbols;
     symbols.clear();
     if (vocabulary_.byte_level() && suffix_.empty() && prefix_.empty()) split_bytes(piece, symbols);
     else split_characters(piece, symbols, scratch.buffer);
     if (dropout_ > 0) merge_with_dropout(symbols, scratch);
-    else if (symbols.size() <= kShort) merge_short(symbols, scratch.ranks);
-    else merge_long(symbols, scratch);
+    else merge_any(symbols, scratch);
     for (const Symbol& symbol : symbols) {
       tokens.push_back({symbol.id, at, at + symbol.size});
       at += symbol.size;
@@ -135,6 +154,7 @@ class Bpe final : public Model {
   }
 
   static constexpr size_t kShort = 48;
+  static constexpr int kPairBits = 15;
 
   struct Unknown {
     bool pending = false;
@@ -220,27 +240,192 @@ class Bpe final : public Model {
     flush(unknown, symbols);
   }
 
-  void merge_short(std::vector<Symbol>& symbols, std::vector<uint32_t>& ranks) const {
+  // `last`, `last_rank`: what the last merge was.
+  void merge_short(std::vector<Symbol>& symbols, std::vector<uint32_t>& ranks, Merge* last = nullptr, uint32_t* last_rank = nullptr) const {
     size_t count = symbols.size();
     if (count < 2) return;
     ranks.resize(count);
     uint32_t* rank = ranks.data();
     Symbol* symbol = symbols.data();
-    for (size_t i = 0; i + 1 < count; ++i) rank[i] = table_.find(symbol[i].id, symbol[i + 1].id).rank;
+    for (size_t i = 0; i + 1 < count; ++i) rank[i] = table_.rank(symbol[i].id, symbol[i + 1].id);
     while (count > 1) {
       size_t best = 0;
       for (size_t i = 1; i + 1 < count; ++i)
         if (rank[i] < rank[best]) best = i;
       if (rank[best] == kNoRank) break;
+      if (last) *last = merges_[rank[best]], *last_rank = rank[best];
       symbol[best].id = merges_[rank[best]].result;
       symbol[best].size += symbol[best + 1].size;
       --count;
       std::copy(symbol + best + 2, symbol + count + 1, symbol + best + 1);
       std::copy(rank + best + 1, rank + count, rank + best);
-      if (best > 0) rank[best - 1] = table_.find(symbol[best - 1].id, symbol[best].id).rank;
-      if (best + 1 < count) rank[best] = table_.find(symbol[best].id, symbol[best + 1].id).rank;
+      if (best > 0) rank[best - 1] = table_.rank(symbol[best - 1].id, symbol[best].id);
+      if (best + 1 < count) rank[best] = table_.rank(symbol[best].id, symbol[best + 1].id);
     }
     symbols.resize(count);
+  }
+
+  // How a token comes about when its bytes are encoded alone: the last merge. `made` orders the merges: 0 not looked at
+  // yet, else one of the constants, else the rank above them. Filled as tokens are met, by any thread with equal values.
+  struct Derivation {
+    std::atomic<uint32_t> made{0}, left{0}, right{0};
+    Derivation() = default;
+    Derivation(Derivation&&) noexcept {}
+  };
+  static constexpr uint32_t kNotItself = 1, kIrregular = 2, kLeaf = 3, kFirstRank = 4;
+  static constexpr size_t kTiny = 6, kLongToken = 512, kTrieBytes = 1 << 16;
+
+  uint32_t made(uint32_t id, Scratch& scratch) const {
+    const uint32_t known = derivations_[id].made.load(std::memory_order_acquire);
+    return known ? known : derive(id, scratch);
+  }
+
+  uint32_t derive(uint32_t id, Scratch& scratch) const {
+    const std::string_view bytes = vocabulary_.bytes(id);
+    Derivation& derivation = derivations_[id];
+    uint32_t result = kNotItself;
+    std::vector<Symbol> symbols;
+    bool known = bytes.size() <= kLongToken;
+    for (size_t i = 0; known && i < bytes.size();) {
+      const uint32_t size = vocabulary_.byte_level() ? 1 : sequence_length(bytes[i]);
+      const uint32_t symbol = size == 1 ? single_[static_cast<uint8_t>(bytes[i])] : vocabulary_.find(bytes.substr(i, size));
+      known = symbol != kNoId;
+      symbols.push_back({symbol, size});
+      i += size;
+    }
+    if (bytes.size() > kLongToken) {
+      result = kIrregular;
+    } else if (known && symbols.size() == 1) {
+      if (symbols[0].id == id) result = kLeaf;
+    } else if (known) {
+      Merge last{};
+      uint32_t rank = 0;
+      merge_short(symbols, scratch.ranks, &last, &rank);
+      if (symbols.size() == 1 && symbols[0].id == id) {
+        result = rank + kFirstRank;
+        for (const uint32_t part : {last.left, last.right}) {
+          const uint32_t part_made = made(part, scratch);
+          if (part_made < kLeaf || part_made >= result) result = kIrregular;
+          if (result == kIrregular) break;
+        }
+        derivation.left.store(last.left, std::memory_order_relaxed);
+        derivation.right.store(last.right, std::memory_order_relaxed);
+      }
+    }
+    derivation.made.store(result, std::memory_order_release);
+    return result;
+  }
+
+  // Whether two tokens stay side by side when their bytes are encoded together. Merges happen in the order of their
+  // ranks, so it is enough to go back in time along the right edge of `left` and the left edge of `right` and to see
+  // that no pair that ever stood at the border would have been merged before one of the two was.
+  bool stay_apart(uint32_t left, uint32_t right, Scratch& scratch) const {
+    if (scratch.pairs.empty()) scratch.pairs.assign(size_t{1} << kPairBits, UINT64_MAX);
+    const uint64_t pair = static_cast<uint64_t>(left) << 29 | right;
+    uint64_t& cached = scratch.pairs[hash_pair(pair) >> (64 - kPairBits)];
+    if (cached >> 1 == pair) return cached & 1;
+    const bool apart = compute_apart(left, right, scratch);
+    cached = pair << 1 | apart;
+    return apart;
+  }
+  bool compute_apart(uint32_t left, uint32_t right, Scratch& scratch) const {
+    uint32_t left_made = made(left, scratch), right_made = made(right, scratch);
+    if (left_made == kIrregular || right_made == kIrregular) return merge_apart(left, right, scratch);
+    uint32_t left_until = kNoRank, right_until = kNoRank;
+    for (;;) {
+      const uint32_t rank = table_.rank(left, right);
+      if (rank != kNoRank && rank < left_until && rank <= right_until) return false;
+      if (left_made > right_made) {
+        left_until = left_made - kFirstRank;
+        left = derivations_[left].right.load(std::memory_order_relaxed);
+        left_made = made(left, scratch);
+      } else {
+        if (right_made == kLeaf) return true;
+        right_until = right_made - kFirstRank;
+        right = derivations_[right].left.load(std::memory_order_relaxed);
+        right_made = made(right, scratch);
+      }
+    }
+  }
+  bool merge_apart(uint32_t left, uint32_t right, Scratch& scratch) const {
+    const std::string bytes = concat(vocabulary_.bytes(left), vocabulary_.bytes(right));
+    std::vector<Symbol> symbols;
+    if (vocabulary_.byte_level()) split_bytes(bytes, symbols);
+    else split_characters(bytes, symbols, scratch.buffer);
+    merge_any(symbols, scratch);
+    return symbols.size() == 2 && symbols[0].id == left && symbols[1].id == right;
+  }
+
+  // The trie is worth its construction once enough text came.
+  bool uses_trie(size_t bytes) const {
+    if (trie_.load(std::memory_order_acquire)) return true;
+    if (searched_.fetch_add(bytes, std::memory_order_relaxed) + bytes < kTrieBytes) return false;
+    std::call_once(trie_once_, [this] {
+      trie_storage_ = std::make_unique<ByteTrie>(vocabulary_);
+      trie_.store(trie_storage_.get(), std::memory_order_release);
+    });
+    return true;
+  }
+
+  // A sequence of tokens is the result of the merges exactly if each neighbouring pair stays apart. So: the longest token,
+  // then shorter ones, and a step back where none fits; no end position is tried twice. After the bpe crate of GitHub,
+  // https://github.blog/ai-and-ml/llms/so-many-tokens-so-little-time-introducing-a-faster-more-flexible-byte-pair-tokenizer/
+  // False, with nothing appended: a character has neither a token nor a fallback.
+  bool tokenize_by_search(std::string_view piece, uint32_t shift, Scratch& scratch, std::vector<ModelToken>& tokens) const {
+    const ByteTrie& trie = *trie_.load(std::memory_order_relaxed);
+    const size_t before = tokens.size();
+    auto& dead = scratch.flags;
+    dead.assign(piece.size() + 1, 0);
+    size_t first = before;  // tokens before this one are settled
+    uint32_t at = 0;
+    uint32_t token = trie.longest(piece);
+    while (at < piece.size()) {
+      if (token == kNoId && tokens.size() == first && !has_token(piece, at)) {
+        if (!add_fallback_tokens(piece, at, shift, tokens)) return tokens.resize(before), false;
+        first = tokens.size();
+        token = trie.longest(piece.substr(at));
+        continue;
+      }
+      const uint32_t last = tokens.size() > first ? tokens.back().id : kNoId;
+      for (; token != kNoId; token = trie.shorter(token)) {
+        const auto end = at + static_cast<uint32_t>(vocabulary_.bytes(token).size());
+        if (dead[end] || made(token, scratch) == kNotItself) continue;
+        if (last != kNoId && !stay_apart(last, token, scratch)) continue;
+        tokens.push_back({token, shift + at, shift + end});
+        at = end;
+        break;
+      }
+      if (token != kNoId) {
+        token = trie.longest(piece.substr(at));
+        // An unknown character ends what came before.
+        if (token == kNoId && at < piece.size() && !has_token(piece, at)) first = tokens.size();
+        continue;
+      }
+      if (tokens.size() == first) return tokens.resize(before), false;
+      dead[at] = 1;
+      token = tokens.back().id;
+      at = tokens.back().begin - shift;
+      tokens.pop_back();
+    }
+    return true;
+  }
+  bool has_token(std::string_view piece, uint32_t at) const {
+    const uint32_t size = vocabulary_.byte_level() ? 1 : sequence_length(piece[at]);
+    return (size == 1 ? single_[static_cast<uint8_t>(piece[at])] : vocabulary_.find(piece.substr(at, size))) != kNoId;
+  }
+  bool add_fallback_tokens(std::string_view piece, uint32_t& at, uint32_t shift, std::vector<ModelToken>& tokens) const {
+    if (!fallback_stays_ || vocabulary_.byte_level()) return false;
+    for (uint32_t left = sequence_length(piece[at]); left > 0; --left, ++at) {
+      const uint32_t id = fallback_[static_cast<uint8_t>(piece[at])];
+      if (id == kNoId) return false;
+      tokens.push_back({id, shift + at, shift + at + 1});
+    }
+    return true;
+  }
+
+  void merge_any(std::vector<Symbol>& symbols, Scratch& scratch) const {
+    if (symbols.size() <= kShort) merge_short(symbols, scratch.ranks);
+    else merge_long(symbols, scratch);
   }
 
   // Neighbours in a linked list, candidates in a heap of (rank, position).
@@ -256,12 +441,12 @@ class Bpe final : public Model {
       next[i] = i + 1;
       previous[i] = i - 1;
       if (i + 1 == count) break;
-      const uint32_t rank = table_.find(symbols[i].id, symbols[i + 1].id).rank;
+      const uint32_t rank = table_.rank(symbols[i].id, symbols[i + 1].id);
       if (rank != kNoRank) heap.push_back(static_cast<uint64_t>(rank) << 32 | i);
     }
     std::make_heap(heap.begin(), heap.end(), std::greater<>());
     const auto push = [&](uint32_t at) {
-      const uint32_t rank = table_.find(symbols[at].id, symbols[next[at]].id).rank;
+      const uint32_t rank = table_.rank(symbols[at].id, symbols[next[at]].id);
       if (rank == kNoRank) return;
       heap.push_back(static_cast<uint64_t>(rank) << 32 | at);
       std::push_heap(heap.begin(), heap.end(), std::greater<>());
@@ -302,7 +487,7 @@ class Bpe final : public Model {
     while (symbols.size() > 1) {
       candidates.clear();
       for (uint32_t i = 0; i + 1 < symbols.size(); ++i) {
-        const uint32_t rank = table_.find(symbols[i].id, symbols[i + 1].id).rank;
+        const uint32_t rank = table_.rank(symbols[i].id, symbols[i + 1].id);
         if (rank != kNoRank && !drops()) candidates.push_back(static_cast<uint64_t>(rank) << 32 | i);
       }
       if (candidates.empty()) break;
@@ -322,6 +507,13 @@ class Bpe final : public Model {
   uint32_t unk_ = kNoId;
   std::string unk_token_, prefix_, suffix_;
   std::string_view separator_;
+  bool plain_ = false;           // no dropout, prefix or suffix: a token's merges do not depend on its place
+  bool fallback_stays_ = false;  // no merge takes a token of byte fallback
+  mutable std::vector<Derivation> derivations_;
+  mutable std::once_flag trie_once_;
+  mutable std::unique_ptr<ByteTrie> trie_storage_;
+  mutable std::atomic<const ByteTrie*> trie_{nullptr};
+  mutable std::atomic<uint64_t> searched_{0};
   uint32_t single_[256], fallback_[256];
 };
 

@@ -49,7 +49,8 @@ struct Scratch {
   std::vector<ModelToken> tokens;
   std::vector<Symbol> symbols;
   std::vector<uint32_t> ranks;
-  std::vector<uint64_t> heap;
+  std::vector<uint64_t> heap, pairs;
+  std::vector<uint8_t> flags;
   std::vector<uint32_t> links;
   std::vector<double> scores;
   std::string buffer;
