@@ -581,6 +581,7 @@ std::vector<Merge> read_merges(JsonReader& reader, const Vocabulary& vocabulary,
   std::vector<Merge> merges;
   merges.reserve(vocabulary.count() * 2);
   std::string text, joined;
+  const JsonReader::Within within(reader, concat(where, ".merges"));
   reader.expect('[');
   for (bool first = true; reader.more(']', first); first = false) {
     const auto [left, right] = read_pair(reader, text);

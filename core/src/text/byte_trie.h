@@ -32,6 +32,16 @@ class ByteTrie {
     }
     return best;
   }
+  // Calls visit(length, id) for every token that `text` starts with, shortest first.
+  template <class Visit>
+  void each(std::string_view text, Visit visit) const {
+    uint32_t node = 0;
+    for (uint32_t i = 0; i < text.size(); ++i) {
+      node = child(node, static_cast<uint8_t>(text[i]));
+      if (!node) return;
+      if (nodes_[node].id != kNoId) visit(i + 1, nodes_[node].id);
+    }
+  }
   // The longest token that is a proper prefix of the token, or kNoId.
   uint32_t shorter(uint32_t id) const { return shorter_[id]; }
 

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "text/json_fields.h"
 #include "text/unicode.h"
@@ -16,6 +17,16 @@ class JsonReader {
   JsonReader(std::string_view text, std::string name) : p_(text.data()), begin_(p_), end_(p_ + text.size()), name_(std::move(name)) {}
 
   const std::string& name() const { return name_; }
+  // While it lives, messages name this file and key.
+  class Within {
+   public:
+    Within(JsonReader& reader, std::string name) : reader_(reader), outer_(std::exchange(reader.name_, std::move(name))) {}
+    ~Within() { reader_.name_ = outer_; }
+
+   private:
+    JsonReader& reader_;
+    std::string outer_;
+  };
 
   // The next character that is not blank, not taken.
   char peek() {

@@ -30,6 +30,7 @@ void Model::append_ids(std::string_view text, const std::vector<Span>& pieces, S
 
 Vocabulary read_vocabulary(JsonReader& reader, bool byte_level, const std::string& where) {
   Vocabulary vocabulary(byte_level);
+  const JsonReader::Within within(reader, where);
   reader.expect('{');
   for (bool first = true; reader.more('}', first); first = false) {
     const std::string_view token = reader.string();

@@ -175,6 +175,8 @@ const char* o200k_word(const Cursor& cursor, const char* p, bool upper_only) {
 }
 
 // [^\r\n\p{L}\p{N}]?kA*kB+(?i:'s|…)?|[^\r\n\p{L}\p{N}]?kA+kB*(?i:'s|…)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+
+// Without the contractions and with kDigits 1 it is Tekken's.
+template <bool kContractions, int kDigits>
 void scan_o200k(std::string_view text, uint32_t shift, std::vector<Span>& matches) {
   const Cursor cursor(text);
   const char* p = text.data();
@@ -189,11 +191,11 @@ void scan_o200k(std::string_view text, uint32_t shift, std::vector<Span>& matche
       if (word) break;
     }
     if (word) {
-      const char* end = cursor.contraction<true>(word);
+      const char* end = kContractions ? cursor.contraction<true>(word) : nullptr;
       p = end ? end : word;
     } else if (bits & kNumber) {
       p += length;
-      for (int i = 1; i < 3 && (cursor.at(p, length) & kNumber); ++i) p += length;
+      for (int i = 1; i < kDigits && (cursor.at(p, length) & kNumber); ++i) p += length;
     } else {
       if (*p == ' ' && p + 1 < cursor.end() && !(cursor.at(p + 1, next_length) & (kSpace | kLetter | kNumber))) ++p;
       else if (bits & kSpace) {
@@ -287,7 +289,8 @@ constexpr KnownPattern kKnownPatterns[] = {
     {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)", scan_cl100k<3>},
     {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)", scan_cl100k<3>},
     {R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)", scan_cl100k<1>},
-    {R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)", scan_o200k},
+    {R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)", scan_o200k<true, 3>},
+    {R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)", scan_o200k<false, 1>},
     {"[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+", scan_deepseek},
     {"[一-龥぀-ゟ゠-ヿ]+", scan_cjk_run},
     {R"(\p{N}{1,3})", scan_digits<3>},

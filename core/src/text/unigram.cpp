@@ -2,8 +2,8 @@
 #include <cmath>
 #include <limits>
 
+#include "text/byte_trie.h"
 #include "text/model.h"
-#include "text/prefix_tree.h"
 
 namespace backplane::text {
 namespace {
@@ -13,7 +13,7 @@ constexpr double kUnknownPenalty = 10;
 class Unigram final : public Model {
  public:
   Unigram(Vocabulary vocabulary, std::vector<double> scores, const Json& settings, const std::string& where)
-      : Model(std::move(vocabulary)), scores_(std::move(scores)) {
+      : Model(std::move(vocabulary)), scores_(std::move(scores)), tree_(vocabulary_) {
     const Fields f(settings, where);
     if (f.has("unk_id")) {
       unk_ = static_cast<uint32_t>(f.number("unk_id", 0, INT64_MAX));
@@ -22,7 +22,6 @@ class Unigram final : public Model {
     }
     byte_fallback_ = f.flag("byte_fallback", false);
     for (const double score : scores_) lowest_ = std::min(lowest_, score);
-    tree_.build(vocabulary_);
     for (int byte = 0; byte < 256; ++byte) {
       char name[8];
       std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(byte));
@@ -48,17 +47,10 @@ class Unigram final : public Model {
     for (uint32_t begin = 0; begin < size;) {
       const uint32_t first = sequence_length(piece[begin]);
       bool has_single = false;
-      uint32_t node = PrefixTree::kRoot;
-      for (uint32_t end = begin; end < size;) {
-        uint32_t length;
-        node = tree_.child(node, decode(piece.data() + end, length));
-        if (node == PrefixTree::kNone) break;
-        end += length;
-        const uint32_t id = tree_.id(node);
-        if (id == kNoId) continue;
-        offer(begin, end, scores_[id] + best[begin], id);
-        has_single |= end - begin == first;
-      }
+      tree_.each(piece.substr(begin), [&](uint32_t length, uint32_t id) {
+        offer(begin, begin + length, scores_[id] + best[begin], id);
+        has_single |= length == first;
+      });
       if (!has_single) {
         if (unk_ == kNoId) throw Error(ErrorCode::bad_tokenizer, "the text has an unknown character and the tokenizer has no unk_id");
         offer(begin, begin + first, unknown + best[begin], unk_);
@@ -128,7 +120,7 @@ class Unigram final : public Model {
   }
 
   std::vector<double> scores_;
-  PrefixTree tree_;
+  ByteTrie tree_;
   double lowest_ = std::numeric_limits<double>::infinity();
   uint32_t unk_ = kNoId, fallback_[256];
   bool byte_fallback_ = false;
