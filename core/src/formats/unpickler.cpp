@@ -14,7 +14,7 @@ constexpr uint64_t kLargestPickle = limits::kSafetensorsHeaderBytes;
 constexpr size_t kMostNodes = 50'000'000;
 constexpr Unpickler::Id kUnset = UINT32_MAX;
 
-enum class Meaning { ordered_dict, rebuild_tensor, rebuild_tensor_with_dtype, rebuild_parameter, size, storage, dtype };
+enum class Meaning { ordered_dict, rebuild_tensor, rebuild_tensor_with_dtype, rebuild_parameter, size, set, storage };
 
 struct Global {
   std::string_view module;
@@ -32,6 +32,8 @@ constexpr Global kGlobals[] = {
     {"torch._utils", "_rebuild_parameter", Meaning::rebuild_parameter, {}},
     {"torch._utils", "_rebuild_parameter_with_state", Meaning::rebuild_parameter, {}},
     {"torch", "Size", Meaning::size, {}},
+    {"builtins", "set", Meaning::set, {}},
+    {"__builtin__", "set", Meaning::set, {}},
     {"torch.storage", "UntypedStorage", Meaning::storage, {}},
     {"torch.storage", "_UntypedStorage", Meaning::storage, {}},
     {"torch", "UntypedStorage", Meaning::storage, {}},
@@ -267,8 +269,10 @@ void Unpickler::reduce() {
       expect(arguments[0], Kind::tensor, "tensor");
       result = arguments[0];
       break;
+    case Meaning::set:
+      result = make({.kind = Kind::other});
+      break;
     case Meaning::storage:
-    case Meaning::dtype:
       fail("calls a type that is not for calling");
   }
   stack_.push_back(result);

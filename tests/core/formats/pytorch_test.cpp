@@ -65,6 +65,8 @@ TEST_CASE("state dictionaries come in several spellings") {
   const std::string frame = "\x95" + std::string(8, '\0');
   const std::string zero(1, '\0');
   const std::string pickles[] = {
+      "\x80\x02}(" + pickle::text("set") + pickle::global("__builtin__", "set") + "](" + pickle::integer(1) + "e\x85R" +
+          entry + "u.",
       "\x80\x02" + kOrdered + ")R(" + entry + "u" + attributes + "b.",  // with attributes
       "\x80\x02" + kOrdered + ")\x81" + entry + "s.",                   // by NEWOBJ
       "\x80\x02" + kOrdered + "](](" + entry + "ee\x85R.",              // from a list of pairs
