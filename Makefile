@@ -7,9 +7,9 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 CMAKE_ARGS ?=
-# One compiler cache serves all clones.
-export CCACHE_BASEDIR ?= $(CURDIR)
-export CCACHE_NOHASHDIR ?= 1
+# A precompiled header holds absolute paths, so clones do not share one.
+export CCACHE_BASEDIR :=
+export CCACHE_HASHDIR := 1
 export CMAKE_GENERATOR ?= $(if $(shell command -v ninja),Ninja,Unix Makefiles)
 
 sources = $(shell git ls-files '*.h' '*.cpp')
