@@ -30,6 +30,7 @@ demo: build ## sentence embeddings and a chat, on two real models
 	@tools/demo.sh
 
 test: build test-asan ## all tests: with sanitizers what needs no libtorch, then everything
+	@tools/fetch_demo_models.sh || echo "test: the tests on real models are skipped"
 	@echo "test: the whole suite"
 	@ctest --test-dir build --output-on-failure --parallel $(JOBS)
 

@@ -331,6 +331,7 @@ class Converter {
       if (id) config[key] = token(*id);
     };
     const bool is_bert = gguf_.model == "bert";
+    if (!is_bert) config["model_input_names"] = {"input_ids", "attention_mask"};
     name(is_bert ? "cls_token" : "bos_token", gguf_.bos);
     name(is_bert ? "sep_token" : "eos_token", is_bert ? gguf_.separator : gguf_.eos);
     name("unk_token", gguf_.unknown);

@@ -53,6 +53,7 @@ TEST_CASE("a byte-level GGUF vocabulary becomes a tokenizer.json with the cut th
   CHECK(message.find("'smolm', a pre-tokenizer that is not known; did you mean smollm") != std::string::npos);
 
   const Json config = Json::parse(gguf_tokenizer_files(byte_level("smollm"), "f").tokenizer_config_json);
+  CHECK(config["model_input_names"] == Json::array({"input_ids", "attention_mask"}));
   CHECK(config["bos_token"] == "<s>");
   CHECK(config["chat_template"] == "{{ x }}");
   CHECK_FALSE(config.contains("unk_token"));
