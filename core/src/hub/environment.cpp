@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 
 #include "backplane/base/error.h"
@@ -98,7 +99,10 @@ bool is_true(const std::optional<std::string>& value) {
 std::string default_cache_dir() {
   for (const char* name : {"TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE", "PYTORCH_PRETRAINED_BERT_CACHE"}) {
     if (auto value = environment(name)) {
-      warn(concat("the environment variable ", name, " is deprecated; set HF_HOME or HF_HUB_CACHE instead"));
+      static std::atomic<bool> said = false;
+      if (!said.exchange(true)) {
+        warn(concat("the environment variable ", name, " is deprecated; set HF_HOME or HF_HUB_CACHE instead"));
+      }
       return expand(*value);
     }
   }

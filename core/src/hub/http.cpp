@@ -8,6 +8,7 @@
 #include <exception>
 #include <thread>
 
+#include "backplane/base/error.h"
 #include "backplane/base/strings.h"
 #include "hub/environment.h"
 
@@ -213,7 +214,7 @@ std::optional<std::string> resolve_redirect(const std::string& base, const std::
 
 HttpClient::HttpClient(HttpSettings settings) : settings_(std::move(settings)) {
   static const CURLcode initialised = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (initialised != CURLE_OK) throw HttpFailure("libcurl cannot start", false);
+  if (initialised != CURLE_OK) throw Error(ErrorCode::internal, "libcurl cannot start");
 }
 
 HttpClient::~HttpClient() {

@@ -73,6 +73,10 @@ void RemoteRepo::refuse(const HttpResponse& response, const std::string& revisio
     failure.tries = 2;
     throw failure;
   }
+  if (code == "EntryNotFound") {
+    throw Error(ErrorCode::file_not_found,
+                concat("repository '", id_, "' no longer has the file at ", response.url, "; it was there a moment ago"));
+  }
   if (code == "RevisionNotFound") {
     throw Error(ErrorCode::revision_not_found,
                 concat("repository '", id_, "' has no revision '", revision,

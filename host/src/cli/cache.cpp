@@ -98,7 +98,8 @@ bool agreed(const std::string& question) {
 void run_remove(const CacheArguments& arguments) {
   const HubCache cache = open_cache();
   if (!arguments.yes && !agreed(concat("remove ", *arguments.model, " from ", cache.folder(), "?"))) {
-    throw Error(ErrorCode::usage, concat("nothing was removed: '", *arguments.model, "' stays in ", cache.folder()));
+    std::cerr << "nothing was removed" << std::endl;
+    return;
   }
   const uint64_t bytes = cache.remove(*arguments.model);
   if (arguments.json) {
