@@ -17,7 +17,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (!is_plain_file_name(*name) || name->size() > 200) std::abort();
   }
   if (hub::is_relative_file(text)) {
-    if (text.front() == '/' || ("/" + text + "/").find("/../") != std::string::npos || text.find('\0') != std::string::npos) std::abort();
+    if (text.front() == '/' || ("/" + text + "/").find("/../") != std::string::npos ||
+        text.find('\0') != std::string::npos)
+      std::abort();
   }
   if (const auto next = hub::resolve_redirect("https://hub.example/org/name/resolve/main/f", text)) {
     if (!next->starts_with("http://") && !next->starts_with("https://")) std::abort();

@@ -74,8 +74,8 @@ void RemoteRepo::refuse(const HttpResponse& response, const std::string& revisio
     throw failure;
   }
   if (code == "EntryNotFound") {
-    throw Error(ErrorCode::file_not_found,
-                concat("repository '", id_, "' no longer has the file at ", response.url, "; it was there a moment ago"));
+    throw Error(ErrorCode::file_not_found, concat("repository '", id_, "' no longer has the file at ", response.url,
+                                                  "; it was there a moment ago"));
   }
   if (code == "RevisionNotFound") {
     throw Error(ErrorCode::revision_not_found,

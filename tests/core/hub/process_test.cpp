@@ -99,21 +99,22 @@ TEST_CASE_METHOD(HubFixture, "kill -9 at fifty random points, then a new start: 
   for (unsigned i = 0; i < 6; ++i) files[concat("part", i)] = {random_bytes(60'000 + 10'000 * i, i), i % 3 != 0};
   files["sub/config.json"] = {"{}"};
   const std::string commit = hub.commit("org/name", files);
-  hub.set_throttle(1'500'000);
+  hub.set_throttle(400'000);
   std::mt19937 generator(2024);
   int killed = 0;
-  for (int round = 0; round < 50; ++round) {
+  for (int round = 0; killed < 50 && round < 200; ++round) {
     Child child;
-    killed += child.kill_after(std::chrono::microseconds(5'000 + generator() % 120'000));
+    const bool at_work = child.kill_after(std::chrono::microseconds(5'000 + generator() % 200'000));
+    killed += at_work;
     // What stands under a final name is whole at any time.
     for (const auto& check : HubCache(cache).verify()) REQUIRE(check.verdict == HubCache::Verdict::ok);
-    if (round % 5 != 4) continue;
+    if (at_work && killed % 3 != 0) continue;
     Child next;
     REQUIRE(next.result() == "done");
     check_whole(*this, files, commit);
     fs::remove_all(cache);
   }
-  CHECK(killed > 0);  // how many are hit in time depends on the machine
+  CHECK(killed > 10);  // how many are hit at work depends on the machine
 }
 
 TEST_CASE_METHOD(HubFixture, "two processes share the work") {
