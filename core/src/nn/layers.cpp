@@ -2,27 +2,11 @@
 
 #include "backplane/base/error.h"
 #include "backplane/base/strings.h"
-#include "backplane/nn/budget.h"
 #include "backplane/nn/ops.h"
 #include "nn/kernels.h"
+#include "nn/uninitialised.h"
 
 namespace backplane::nn {
-namespace {
-
-// A size that came from a file and that no allocation may follow blindly.
-Tensor uninitialised(at::IntArrayRef shape) {
-  int64_t elements = 1;
-  for (int64_t size : shape) {
-    if (size < 0 || __builtin_mul_overflow(elements, size, &elements))
-      throw Error(ErrorCode::bad_config,
-                  concat("a parameter would have the shape ", at::IntArrayRef(shape), "; no tensor can have it"));
-  }
-  ParameterBudget::take(elements);
-  return at::empty(shape);
-}
-
-}  // namespace
-
 LinearImpl::LinearImpl(int64_t in_features, int64_t out_features, bool with_bias) {
   weight = register_parameter("weight", uninitialised({out_features, in_features}));
   if (with_bias) bias = register_parameter("bias", uninitialised({out_features}));
@@ -35,6 +19,17 @@ Tensor LinearImpl::forward(const Tensor& x) const {
 void LinearImpl::tie_weight(const Tensor& other) { parameters_["weight"] = weight = other; }
 
 void LinearImpl::tie_bias(const Tensor& other) { parameters_["bias"] = bias = other; }
+
+Conv1DImpl::Conv1DImpl(int64_t out_features, int64_t in_features) {
+  weight = register_parameter("weight", uninitialised({in_features, out_features}));
+  bias = register_parameter("bias", uninitialised({out_features}));
+}
+
+Tensor Conv1DImpl::forward(const Tensor& x) const {
+  auto shape = x.sizes().vec();
+  shape.back() = weight.size(1);
+  return at::addmm(bias, x.reshape({-1, x.size(-1)}), weight).view(shape);
+}
 
 EmbeddingImpl::EmbeddingImpl(int64_t num_embeddings, int64_t embedding_dim, std::optional<int64_t> padding_idx)
     : padding_idx(padding_idx) {

@@ -8,6 +8,7 @@
 #include "backplane/config/pretrained_config.h"
 #include "backplane/model/pretrained_model.h"
 #include "backplane/nn/cache.h"
+#include "backplane/nn/conv.h"
 #include "backplane/nn/layers.h"
 #include "backplane/nn/ops.h"
 #include "backplane/nn/rotary.h"

@@ -23,6 +23,18 @@ class LinearImpl : public Module {
 };
 TORCH_MODULE(Linear);
 
+/// Linear with its weight the other way round, as GPT-2 stores it: weight [in_features, out_features], bias
+/// [out_features].
+class Conv1DImpl : public Module {
+ public:
+  Conv1DImpl(int64_t out_features, int64_t in_features);
+  /// x [..., in_features] -> [..., out_features]
+  Tensor forward(const Tensor& x) const;
+
+  Tensor weight, bias;
+};
+TORCH_MODULE(Conv1D);
+
 /// weight [num_embeddings, embedding_dim]
 class EmbeddingImpl : public Module {
  public:
