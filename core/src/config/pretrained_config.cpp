@@ -71,7 +71,8 @@ void PretrainedConfig::fields(FieldVisitor& field) {
 
 void PretrainedConfig::set_num_labels(int64_t count) {
   if (count < 0) throw Error(ErrorCode::bad_config, concat("num_labels is ", count, "; expected 0 or more"));
-  if (count > kMostLabels) throw Error(ErrorCode::limit_exceeded, concat("num_labels is ", count, "; at most ", kMostLabels, " are possible"));
+  if (count > kMostLabels)
+    throw Error(ErrorCode::limit_exceeded, concat("num_labels is ", count, "; at most ", kMostLabels, " are possible"));
   if (count == num_labels()) return;
   id2label.clear();
   Value::Object ids;
@@ -106,18 +107,28 @@ std::shared_ptr<PretrainedConfig> PretrainedConfig::clone() const {
   return copy;
 }
 
-std::shared_ptr<PretrainedConfig> PretrainedConfig::clone_part(std::string_view key) const {
+PretrainedConfig* PretrainedConfig::part(std::string_view key) {
   FieldLister lister;
-  const_cast<PretrainedConfig*>(this)->fields(lister);  // the lister only looks
+  fields(lister);
   for (const auto& [name, part] : lister.configs) {
-    if (name == key) return part->clone();
+    if (name == key) return part;
   }
   return nullptr;
 }
 
-std::shared_ptr<PretrainedConfig> PretrainedConfig::make_default() const {
-  return make_(nullptr);
+std::shared_ptr<PretrainedConfig> PretrainedConfig::clone_part(std::string_view key) const {
+  const PretrainedConfig* found = const_cast<PretrainedConfig*>(this)->part(key);  // which only looks
+  return found ? found->clone() : nullptr;
 }
+
+void PretrainedConfig::set_attn_implementation(AttnImplementation implementation) {
+  attn_implementation = implementation;
+  FieldLister lister;
+  fields(lister);
+  for (const auto& [key, part] : lister.configs) part->set_attn_implementation(implementation);
+}
+
+std::shared_ptr<PretrainedConfig> PretrainedConfig::make_default() const { return make_(nullptr); }
 
 void PretrainedConfig::name_parts() {
   FieldLister lister;
@@ -127,12 +138,12 @@ void PretrainedConfig::name_parts() {
 
 std::shared_ptr<PretrainedConfig> make_config(std::string_view model_type) {
   const ConfigMaker maker = config_maker;
-  if (!maker) throw Error(ErrorCode::unknown_model_type, concat("no registry is there to make a configuration of type '", model_type, "'"));
+  if (!maker)
+    throw Error(ErrorCode::unknown_model_type,
+                concat("no registry is there to make a configuration of type '", model_type, "'"));
   return maker(model_type);
 }
 
-void set_config_maker(ConfigMaker maker) {
-  config_maker = maker;
-}
+void set_config_maker(ConfigMaker maker) { config_maker = maker; }
 
 }  // namespace backplane

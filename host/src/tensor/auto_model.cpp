@@ -44,17 +44,26 @@ std::optional<at::ScalarType> wanted_dtype(const Value& torch_dtype, const Pretr
 }
 
 // AC-114, AC-115
-void set_attention(PretrainedConfig& config, const Value& wanted) {
-  const Value of_file = config.attn_implementation_asked ? Value(*config.attn_implementation_asked) : Value();  // AC-20
-  const Value* name = wanted.is_object() ? wanted.find("") : &wanted;
-  if (!name || name->is_null()) name = &of_file;
-  if (name->is_null()) return;
-  const std::string& text = name->as_string();
+AttnImplementation attention_named(const Value& name) {
+  const std::string& text = name.as_string();
   if (text != "eager" && text != "sdpa") {
     throw Error(ErrorCode::invalid_value,
                 concat("attn_implementation '", text, "' is not supported; the possible ones are eager and sdpa"));
   }
-  config.attn_implementation = text == "eager" ? AttnImplementation::eager : AttnImplementation::sdpa;
+  return text == "eager" ? AttnImplementation::eager : AttnImplementation::sdpa;
+}
+
+void set_attention(PretrainedConfig& config, const Value& wanted) {
+  const Value of_file = config.attn_implementation_asked ? Value(*config.attn_implementation_asked) : Value();  // AC-20
+  const Value* name = wanted.is_object() ? wanted.find("") : &wanted;
+  if (!name || name->is_null()) name = &of_file;
+  if (!name->is_null()) config.set_attn_implementation(attention_named(*name));
+  if (!wanted.is_object()) return;
+  for (const auto& [key, value] : wanted.as_object()) {
+    if (auto* part = key.empty() || value.is_null() ? nullptr : config.part(key)) {
+      part->set_attn_implementation(attention_named(value));
+    }
+  }
 }
 
 std::unique_ptr<Checkpoint> open_weights(ResolvedModel& resolved, const PretrainedOptions& options) {
@@ -126,8 +135,9 @@ ModelPtr model_from_pretrained(AutoClass auto_class, const std::string& name, co
   if (model->can_generate()) {
     model->generation_config = generation_config_of(resolved.files, config, !resolved.gguf_file);
     if (resolved.files.is_local() && resolved.files.find("custom_generate/generate.py")) {  // AC-60
-      warn(concat("'", name_or_path,
-                  "' brings custom_generate/generate.py, which is Python and is not run; the built-in generation is used"));
+      warn(concat(
+          "'", name_or_path,
+          "' brings custom_generate/generate.py, which is Python and is not run; the built-in generation is used"));
     }
   }
   return model;

@@ -13,4 +13,5 @@
 #include "backplane/nn/ops.h"
 #include "backplane/nn/rotary.h"
 #include "backplane/plugin.h"
+#include "backplane/registry/plugin_source.h"
 #include "backplane/registry/torch_build.h"

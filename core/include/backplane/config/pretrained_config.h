@@ -113,6 +113,10 @@ class PretrainedConfig {
   std::shared_ptr<PretrainedConfig> clone() const;
   /// A copy of the configuration inside under `key`; nullptr where there is none.
   std::shared_ptr<PretrainedConfig> clone_part(std::string_view key) const;
+  /// The configuration inside under `key`; nullptr where there is none.
+  PretrainedConfig* part(std::string_view key);
+  /// Sets attn_implementation here and in all configurations inside.
+  void set_attn_implementation(AttnImplementation implementation);
   /// A new one of this class with its defaults.
   std::shared_ptr<PretrainedConfig> make_default() const;
   /// Names the configurations inside; `make_config` has done it.

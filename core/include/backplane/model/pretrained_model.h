@@ -9,7 +9,7 @@
 #include "backplane/config/generation_config.h"
 #include "backplane/config/pretrained_config.h"
 #include "backplane/model/named_values.h"
-#include "backplane/nn/module.h"
+#include "backplane/nn/layers.h"
 
 namespace backplane {
 
@@ -42,6 +42,11 @@ class PreTrainedModel : public nn::Module {
   virtual CheckpointRules checkpoint_rules() const { return {}; }
   /// Makes tied parameters one tensor. Called once after construction.
   virtual void tie_weights() {}
+
+  /// The table that turns input_ids into inputs_embeds, and the layer that makes logits over the vocabulary; null where
+  /// the class has none. A model around this one (a vision-language model) looks up and ties through them.
+  virtual nn::Embedding get_input_embeddings() { return nullptr; }
+  virtual nn::Linear get_output_embeddings() { return nullptr; }
 
   /// True where `generate` works: forward returns `logits` [batch, seq, vocab] and takes `past_key_values`.
   virtual bool can_generate() const { return false; }

@@ -45,4 +45,9 @@ std::shared_ptr<PluginSource> plugin_source();
 /// Thread-safe.
 ConfigEntry loaded_config(std::string_view model_type);
 
+/// A model inside a model (AC-43): the class of `auto_class` for the configuration's type, which its `architectures`
+/// pick among several; made with uninitialised parameters and its own ties. Loads the plugin if need be and throws what
+/// loaded_config throws, and `unrecognized_configuration_class` where the type has no such class. Thread-safe.
+std::shared_ptr<PreTrainedModel> make_model(AutoClass auto_class, const PretrainedConfig& config);
+
 }  // namespace backplane
