@@ -18,10 +18,6 @@ std::atomic<size_t> g_opened = 0;
 
 std::string_view view(const backplane_string& text) { return {text.data, text.size}; }
 
-// A plugin names libbackplane-tensor and libtorch as needed and carries no path to them: opened here first, from beside
-// this library, they are found by name, and there is one copy in the process.
-bool open_tensor_runtime() { return ::dlopen(BACKPLANE_TENSOR_SONAME, RTLD_LAZY | RTLD_LOCAL) != nullptr; }
-
 // Never closed: objects of a plugin outlive every scope of the host, and libtorch does not survive the unloading of code
 // that it has registered.
 boost::dll::shared_library& open_forever(const std::string& path) {
@@ -98,6 +94,10 @@ Opened open_and_register(const std::string& path, const Manifest* manifest) {
 
 size_t opened_plugins() { return g_opened; }
 
+// A plugin names libbackplane-tensor and libtorch as needed and carries no path to them: opened here first, from beside
+// this library, they are found by name, and there is one copy in the process.
+bool open_tensor_runtime() { return ::dlopen(BACKPLANE_TENSOR_SONAME, RTLD_LAZY | RTLD_LOCAL) != nullptr; }
+
 Registration open_plugin(const std::string& path, const Manifest& manifest) {
   if (uses_torch(manifest.fingerprint) && !open_tensor_runtime()) {
     throw Error(ErrorCode::missing_dependency, concat(path, ": needs libtorch, which cannot be opened: ", ::dlerror()));
@@ -111,16 +111,25 @@ Registration open_plugin(const std::string& path, const Manifest& manifest) {
   return registration;
 }
 
-Manifest inspect_plugin(const std::string& path) {
+InspectedPlugin inspect_plugin(const std::string& path) {
   open_tensor_runtime();  // whether the plugin needs it, only its descriptor will say
-  const Opened opened = open_and_register(path, nullptr);
-  Manifest manifest;
-  manifest.id = view(opened.plugin->build->id);
-  manifest.version = view(opened.plugin->build->version);
-  manifest.license = view(opened.plugin->build->license);
-  manifest.fingerprint = view(opened.plugin->fingerprint);
-  manifest.set_provides(opened.registration);
-  return manifest;
+  Opened opened = open_and_register(path, nullptr);
+  InspectedPlugin inspected;
+  inspected.manifest.id = view(opened.plugin->build->id);
+  inspected.manifest.version = view(opened.plugin->build->version);
+  inspected.manifest.license = view(opened.plugin->build->license);
+  inspected.manifest.fingerprint = view(opened.plugin->fingerprint);
+  inspected.manifest.set_provides(opened.registration);
+  inspected.registration = std::move(opened.registration);
+  return inspected;
+}
+
+void call_entry_as_stranger(const std::string& path) {
+  open_tensor_runtime();
+  backplane_host_v1 host{};
+  host.struct_size = 2 * sizeof(uint32_t);
+  host.abi_version = BACKPLANE_ABI_VERSION + 41;
+  open_forever(path).get<const backplane_plugin_v1*(const backplane_host_v1*)>(BACKPLANE_ENTRY_SYMBOL)(&host);
 }
 
 }  // namespace backplane

@@ -20,6 +20,7 @@
 #include "backplane/base/files.h"
 #include "backplane/base/json.h"
 #include "backplane/base/strings.h"
+#include "backplane/config/config_json.h"
 #include "backplane/host/library.h"
 #include "file_state.h"
 
@@ -112,7 +113,9 @@ void limit(int resource, rlim_t value) {
 }  // namespace
 
 std::string probe_plugin(const std::string& path, const Manifest& manifest, const ProbeLimits& limits) {
-  const Ended ended = run({probe_program(), "probe", path, std::to_string(limits.memory_bytes)}, limits.wall);
+  const Ended ended = run({probe_program(), "probe", path, std::to_string(limits.memory_bytes),
+                            std::to_string(static_cast<int>(limits.mode))},
+                           limits.wall);
   if (ended.timed_out) return concat("did not end within ", limits.wall.count() / 1000.0, " s when it was probed");
   if (WIFSIGNALED(ended.status)) {
     const int signal = WTERMSIG(ended.status);
@@ -129,15 +132,27 @@ std::string probe_plugin(const std::string& path, const Manifest& manifest, cons
   return "";
 }
 
-Manifest probe_here(const std::string& path, uint64_t memory_bytes) {
-#ifdef __SANITIZE_ADDRESS__
-  static_cast<void>(memory_bytes);  // the shadow memory alone is larger
-#else
-  limit(RLIMIT_AS, memory_bytes);
+Manifest probe_here(const std::string& path, const ProbeLimits& limits) {
+#ifndef __SANITIZE_ADDRESS__  // whose shadow memory alone is larger
+  limit(RLIMIT_AS, limits.memory_bytes);
 #endif
   limit(RLIMIT_CPU, kCpuSeconds);
   limit(RLIMIT_CORE, 0);
-  return inspect_plugin(path);
+  if (limits.mode == ProbeMode::strange_host) call_entry_as_stranger(path);
+  const InspectedPlugin inspected = inspect_plugin(path);
+  const auto fail = [&](const auto&... why) { throw Error(ErrorCode::plugin_failed, concat(path, ": ", why...)); };
+  if (limits.mode == ProbeMode::twice && !inspect_plugin(path).manifest.provides_the_same(inspected.manifest)) {
+    fail("registers something else the second time");
+  }
+  if (limits.mode == ProbeMode::configs) {
+    for (const auto& entry : inspected.registration.configs) {
+      const Json written = write_config(*entry.create());
+      const auto again = entry.create();
+      read_config(*again, written, entry.class_name);
+      if (write_config(*again) != written) fail(entry.class_name, " does not read back what it writes");
+    }
+  }
+  return inspected.manifest;
 }
 
 namespace {

@@ -6,9 +6,11 @@
 #include "backplane/base/files.h"
 #include "backplane/base/json.h"
 #include "backplane/base/strings.h"
+#include "backplane/host/conformance.h"
 #include "backplane/host/plugin_host.h"
 #include "backplane/host/probe.h"
 #include "backplane/registry/plugin_source.h"
+#include "cli/new_plugin.h"
 #include "cli/verbs.h"
 
 namespace backplane::cli {
@@ -19,6 +21,8 @@ struct PluginArguments {
   std::string trust;
   std::string subject;
   std::string lock_file = "backplane.lock";
+  std::string folder;
+  int level = 2;
   bool json = false;
 
   PluginHost& host() const {
@@ -155,6 +159,36 @@ void run_clear(const PluginArguments& arguments) {
   }
 }
 
+void run_check(const PluginArguments& arguments) {
+  const std::string path = file_exists(arguments.subject) ? arguments.subject : find_plugin(arguments.host(), arguments.subject).path;
+  const auto results = check_plugin(path, arguments.level);
+  Json tests = Json::array();
+  size_t passed = 0, failed = 0;
+  for (const auto& result : results) {
+    passed += result.status == CheckStatus::pass;
+    failed += result.status == CheckStatus::fail;
+    const std::string status(to_string(result.status));
+    tests.push_back({{"name", result.name}, {"status", status}, {"detail", result.detail.empty() ? Json() : Json(result.detail)}});
+    if (!arguments.json) std::printf("%-4s  %s%s%s\n", status.c_str(), result.name.c_str(), result.detail.empty() ? "" : ": ", result.detail.c_str());
+  }
+  if (arguments.json) {
+    print({{"plugin", path}, {"tests", tests}, {"passed", passed}, {"failed", failed}});
+  } else {
+    std::printf("%zu passed, %zu failed\n", passed, failed);
+  }
+  std::cout << std::flush;
+  if (failed > 0) throw Error(ErrorCode::bad_plugin, concat(path, ": ", failed, " of ", results.size(), " checks failed"));
+}
+
+void run_new(const PluginArguments& arguments) {
+  const auto files = new_plugin(arguments.subject, arguments.folder);
+  if (arguments.json) {
+    print({{"files", files}});
+    return;
+  }
+  for (const auto& file : files) std::printf("%s\n", file.c_str());
+}
+
 }  // namespace
 
 void add_plugins(CLI::App& app) {
@@ -180,6 +214,12 @@ void add_plugins(CLI::App& app) {
   add("lock", "Write the sha256 of the plugins that are not built in; trust level 'locked' then opens these only", run_lock)
       ->add_option("--file", arguments->lock_file, "The lock file")
       ->capture_default_str();
+  auto* check = add("check", "The conformance kit: reads the library, then opens it in child processes", run_check);
+  check->add_option("PLUGIN", arguments->subject, "The path of its library, or its id")->required();
+  check->add_option("--level", arguments->level, "1: without opening it; 2: all")->check(CLI::Range(1, 2))->capture_default_str();
+  auto* scaffold = add("new", "Write a plugin project that configures, builds, passes its check and loads", run_new);
+  scaffold->add_option("ID", arguments->subject, "A reversed domain name and the model type: org.me.foo")->required();
+  scaffold->add_option("--folder", arguments->folder, "Where to; default: the last part of the id");
   add("clear", "Forget what the probe found, for one plugin or all", run_clear)
       ->add_option("PLUGIN", arguments->subject, "Its id or the path of its library");
 }

@@ -1,4 +1,4 @@
-// backplane-manifest write LIBRARY [--source FOLDER] | read LIBRARY | probe LIBRARY BYTES
+// backplane-manifest write LIBRARY [--source FOLDER] | read LIBRARY | probe LIBRARY BYTES MODE
 // The last step of a plugin's build: opens the fresh library in a child process, takes down what it registers, and
 // writes that into the library's note. `probe` is what a host starts before it opens a library that is not its own.
 #include <sys/wait.h>
@@ -62,7 +62,7 @@ Manifest inspect_in_child(const std::string& path) {
     std::string text;
     int status = 0;
     try {
-      text = to_json(inspect_plugin(path));
+      text = to_json(inspect_plugin(path).manifest);
     } catch (const std::exception& error) {
       text = error.what();
       status = 1;
@@ -78,12 +78,12 @@ Manifest inspect_in_child(const std::string& path) {
 }
 
 // Two lines on stdout, "ok" and the manifest or "failed" and the reason; what the plugin prints goes nowhere.
-int probe(const std::string& path, const std::string& bytes) {
+int probe(const std::string& path, const std::string& bytes, const std::string& mode) {
   const int out = ::dup(STDOUT_FILENO);
   if (std::freopen("/dev/null", "w", stdout) == nullptr) return 1;
   std::string answer;
   try {
-    answer = concat("ok\n", to_json(probe_here(path, std::stoull(bytes))), "\n");
+    answer = concat("ok\n", to_json(probe_here(path, {.memory_bytes = std::stoull(bytes), .mode = static_cast<ProbeMode>(std::stoi(mode))})), "\n");
   } catch (const std::exception& error) {
     std::string_view reason = error.what();
     if (reason.starts_with(path + ": ")) reason.remove_prefix(path.size() + 2);
@@ -105,8 +105,8 @@ int run(const std::vector<std::string>& arguments) {
     write_note(arguments[1], to_json(manifest));
     return 0;
   }
-  if (arguments.size() == 3 && arguments[0] == "probe") return probe(arguments[1], arguments[2]);
-  std::cerr << "usage: backplane-manifest write LIBRARY [--source FOLDER] | read LIBRARY | probe LIBRARY BYTES\n";
+  if (arguments.size() == 4 && arguments[0] == "probe") return probe(arguments[1], arguments[2], arguments[3]);
+  std::cerr << "usage: backplane-manifest write LIBRARY [--source FOLDER] | read LIBRARY | probe LIBRARY BYTES MODE\n";
   return 2;
 }
 

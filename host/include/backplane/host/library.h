@@ -15,8 +15,18 @@ namespace backplane {
 /// own code threw). Each message names `path`.
 Registration open_plugin(const std::string& path, const Manifest& manifest);
 
-/// What a fresh library registers, with its id, version and licence from its descriptor: the build's last step.
-Manifest inspect_plugin(const std::string& path);
+/// What a library registers, with its id, version and licence from its descriptor: what the manifest is made from.
+struct InspectedPlugin {
+  Manifest manifest;
+  Registration registration;
+};
+InspectedPlugin inspect_plugin(const std::string& path);
+
+/// Asks the entry for its descriptor as a host of another ABI would.
+void call_entry_as_stranger(const std::string& path);
+
+/// Opens libbackplane-tensor, and libtorch with it, from beside this library; false where there is none.
+bool open_tensor_runtime();
 
 /// How many plugin libraries this process has opened.
 size_t opened_plugins();

@@ -9,9 +9,18 @@
 
 namespace backplane {
 
+/// What the child does with the plugin.
+enum class ProbeMode {
+  once,          // registers
+  twice,         // registers twice the same
+  strange_host,  // calls the entry as a host of another ABI first
+  configs,       // makes its configurations, and reads back what they write
+};
+
 struct ProbeLimits {
   std::chrono::milliseconds wall = std::chrono::seconds(120);  // a busy machine opens libtorch slowly
   uint64_t memory_bytes = 8ull << 30;
+  ProbeMode mode = ProbeMode::once;
 };
 
 /// Opens a plugin in a child process and lets it register, with its output discarded and limits on
@@ -21,7 +30,7 @@ struct ProbeLimits {
 std::string probe_plugin(const std::string& path, const Manifest& manifest, const ProbeLimits& limits = {});
 
 /// The child's side: applies the limits to this process, opens the plugin and returns what it registers.
-Manifest probe_here(const std::string& path, uint64_t memory_bytes);
+Manifest probe_here(const std::string& path, const ProbeLimits& limits);
 
 /// The verdicts on the plugins of this user, so that each version of a library is probed once. Kept in
 /// `<user cache folder>/plugin-verdicts.json`, written atomically; a damaged file is an empty one. Any process, any thread.
