@@ -70,7 +70,7 @@ std::string_view to_string(CheckStatus status) {
 
 std::vector<std::string> missing_symbols(const std::string& path) {
   const ElfTables tables = read_elf_tables(path);
-  open_tensor_runtime();
+  open_tensor_runtime();  // what the plugin names is then found by name
   std::vector<void*> libraries;
   for (const auto& name : tables.needed) {
     if (void* library = ::dlopen(name.c_str(), RTLD_LAZY | RTLD_LOCAL)) libraries.push_back(library);

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <atomic>
 #include <boost/dll/shared_library.hpp>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "backplane/base/strings.h"
 #include "backplane/registry/fingerprint.h"
 #include "backplane/registry/plugin_abi.h"
+#include "elf_tables.h"
 
 namespace backplane {
 namespace {
@@ -98,6 +100,16 @@ size_t opened_plugins() { return g_opened; }
 // this library, they are found by name, and there is one copy in the process.
 bool open_tensor_runtime() { return ::dlopen(BACKPLANE_TENSOR_SONAME, RTLD_LAZY | RTLD_LOCAL) != nullptr; }
 
+namespace {
+
+// For a library whose note is still empty.
+void open_needed_runtime(const std::string& path) {
+  const auto needed = read_elf_tables(path).needed;
+  if (std::find(needed.begin(), needed.end(), BACKPLANE_TENSOR_SONAME) != needed.end()) open_tensor_runtime();
+}
+
+}  // namespace
+
 Registration open_plugin(const std::string& path, const Manifest& manifest) {
   if (uses_torch(manifest.fingerprint) && !open_tensor_runtime()) {
     throw Error(ErrorCode::missing_dependency, concat(path, ": needs libtorch, which cannot be opened: ", ::dlerror()));
@@ -112,7 +124,7 @@ Registration open_plugin(const std::string& path, const Manifest& manifest) {
 }
 
 InspectedPlugin inspect_plugin(const std::string& path) {
-  open_tensor_runtime();  // whether the plugin needs it, only its descriptor will say
+  open_needed_runtime(path);
   Opened opened = open_and_register(path, nullptr);
   InspectedPlugin inspected;
   inspected.manifest.id = view(opened.plugin->build->id);
@@ -125,7 +137,7 @@ InspectedPlugin inspect_plugin(const std::string& path) {
 }
 
 void call_entry_as_stranger(const std::string& path) {
-  open_tensor_runtime();
+  open_needed_runtime(path);
   backplane_host_v1 host{};
   host.struct_size = 2 * sizeof(uint32_t);
   host.abi_version = BACKPLANE_ABI_VERSION + 41;
