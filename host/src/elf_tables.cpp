@@ -41,7 +41,8 @@ class Image {
   }
 
   std::string text(const Elf64_Shdr& strings, uint64_t at) const {
-    if (strings.sh_offset > bytes_.size() || strings.sh_size > bytes_.size() - strings.sh_offset || at >= strings.sh_size) {
+    if (strings.sh_offset > bytes_.size() || strings.sh_size > bytes_.size() - strings.sh_offset ||
+        at >= strings.sh_size) {
       refuse("a name lies outside of its table");
     }
     const auto* begin = reinterpret_cast<const char*>(bytes_.data()) + strings.sh_offset + at;
@@ -62,7 +63,8 @@ class Image {
 ElfTables read_elf_tables(const std::string& path) {
   const Image image(path);
   const auto header = image.at<Elf64_Ehdr>(0, "header");
-  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64) image.refuse("header");
+  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_ident[EI_CLASS] != ELFCLASS64)
+    image.refuse("header");
   if ((header.e_phnum > 0 && header.e_phentsize != sizeof(Elf64_Phdr)) || header.e_shentsize != sizeof(Elf64_Shdr)) {
     image.refuse("the size of its headers");
   }
@@ -85,17 +87,21 @@ ElfTables read_elf_tables(const std::string& path) {
       const uint64_t count = section.sh_size / sizeof(uint64_t);
       tables.initialisers += count > 0 ? count - 1 : 0;  // one is the compiler's frame_dummy
     } else if (section.sh_type == SHT_DYNAMIC) {
-      for (const auto& entry :
-           image.table<Elf64_Dyn>(section.sh_offset, section.sh_size / sizeof(Elf64_Dyn), kMaxSections, "dynamic section")) {
+      for (const auto& entry : image.table<Elf64_Dyn>(section.sh_offset, section.sh_size / sizeof(Elf64_Dyn),
+                                                      kMaxSections, "dynamic section")) {
         switch (entry.d_tag) {
-          case DT_NEEDED: tables.needed.push_back(image.text(strings_of(section), entry.d_un.d_val)); break;
+          case DT_NEEDED:
+            tables.needed.push_back(image.text(strings_of(section), entry.d_un.d_val));
+            break;
           case DT_RPATH:
           case DT_RUNPATH:
             for (auto& folder : split(image.text(strings_of(section), entry.d_un.d_val), ':')) {
               if (!folder.empty()) tables.search_paths.push_back(std::move(folder));
             }
             break;
-          case DT_TEXTREL: tables.text_relocations = true; break;
+          case DT_TEXTREL:
+            tables.text_relocations = true;
+            break;
           case DT_FLAGS:
             tables.text_relocations |= (entry.d_un.d_val & DF_TEXTREL) != 0;
             tables.bound_at_once |= (entry.d_un.d_val & DF_BIND_NOW) != 0;
@@ -104,7 +110,8 @@ ElfTables read_elf_tables(const std::string& path) {
             tables.bound_at_once |= (entry.d_un.d_val & DF_1_NOW) != 0;
             tables.never_unloaded = (entry.d_un.d_val & DF_1_NODELETE) != 0;
             break;
-          default: break;
+          default:
+            break;
         }
       }
     } else if (section.sh_type == SHT_DYNSYM) {

@@ -11,11 +11,11 @@ struct ElfTables {
   std::vector<std::string> needed;
   std::vector<std::string> search_paths;  // of RPATH and RUNPATH
   std::vector<std::string> exported;
-  std::vector<std::string> undefined;      // that must be found
-  uint64_t initialisers = 0;               // static ones, the compiler's own not counted
+  std::vector<std::string> undefined;  // that must be found
+  uint64_t initialisers = 0;           // static ones, the compiler's own not counted
   bool executable_stack = false;
   bool text_relocations = false;
-  bool bound_at_once = false;  // -z now
+  bool bound_at_once = false;   // -z now
   bool never_unloaded = false;  // -z nodelete
 };
 

@@ -20,8 +20,8 @@ std::atomic<size_t> g_opened = 0;
 
 std::string_view view(const backplane_string& text) { return {text.data, text.size}; }
 
-// Never closed: objects of a plugin outlive every scope of the host, and libtorch does not survive the unloading of code
-// that it has registered.
+// Never closed: objects of a plugin outlive every scope of the host, and libtorch does not survive the unloading of
+// code that it has registered.
 boost::dll::shared_library& open_forever(const std::string& path) {
   static auto& libraries = *new std::vector<boost::dll::shared_library>;
   try {
@@ -47,13 +47,14 @@ struct Opened {
 
 Opened open_and_register(const std::string& path, const Manifest* manifest) {
   std::string reason;
-  const backplane_host_v1 host = {
-      sizeof(backplane_host_v1),
-      BACKPLANE_ABI_VERSION,
-      {host_fingerprint().data(), host_fingerprint().size()},
-      [](void* context, const char* message, uint64_t size) { static_cast<std::string*>(context)->assign(message, size); },
-      &reason,
-      {}};
+  const backplane_host_v1 host = {sizeof(backplane_host_v1),
+                                  BACKPLANE_ABI_VERSION,
+                                  {host_fingerprint().data(), host_fingerprint().size()},
+                                  [](void* context, const char* message, uint64_t size) {
+                                    static_cast<std::string*>(context)->assign(message, size);
+                                  },
+                                  &reason,
+                                  {}};
   const auto refuse = [&](ErrorCode code, const auto&... why) { throw Error(code, concat(path, ": ", why...)); };
 
   auto& library = open_forever(path);
@@ -66,8 +67,8 @@ Opened open_and_register(const std::string& path, const Manifest* manifest) {
     if (opened.plugin == nullptr) refuse(ErrorCode::bad_plugin, "its entry returned no descriptor");
     const auto& plugin = *opened.plugin;
     if (plugin.abi_version != BACKPLANE_ABI_VERSION) {
-      refuse(ErrorCode::incompatible_plugin, "plugin ABI ", plugin.abi_version, ", this host has ", BACKPLANE_ABI_VERSION,
-             "; rebuild the plugin with this host's SDK");
+      refuse(ErrorCode::incompatible_plugin, "plugin ABI ", plugin.abi_version, ", this host has ",
+             BACKPLANE_ABI_VERSION, "; rebuild the plugin with this host's SDK");
     }
     if (plugin.struct_size < sizeof(backplane_plugin_v1) || plugin.build == nullptr ||
         plugin.build->struct_size < sizeof(backplane_build_info) || plugin.register_plugin == nullptr) {
@@ -75,10 +76,12 @@ Opened open_and_register(const std::string& path, const Manifest* manifest) {
     }
     const std::string difference = fingerprint_difference(view(plugin.fingerprint), host_fingerprint());
     if (!difference.empty()) {
-      refuse(ErrorCode::incompatible_plugin, "built for another host (", difference, "); rebuild the plugin with this host's SDK");
+      refuse(ErrorCode::incompatible_plugin, "built for another host (", difference,
+             "); rebuild the plugin with this host's SDK");
     }
     if (manifest != nullptr && view(plugin.build->id) != manifest->id) {
-      refuse(ErrorCode::bad_plugin, "its manifest has the id '", manifest->id, "', its code '", view(plugin.build->id), "'");
+      refuse(ErrorCode::bad_plugin, "its manifest has the id '", manifest->id, "', its code '", view(plugin.build->id),
+             "'");
     }
     status = plugin.register_plugin(&host, &opened.registration);
   } catch (const Error&) {
@@ -88,7 +91,8 @@ Opened open_and_register(const std::string& path, const Manifest* manifest) {
   } catch (...) {
     refuse(ErrorCode::plugin_failed, "an exception left its entry");
   }
-  if (status != 0) refuse(ErrorCode::plugin_failed, "failed to register: ", reason.empty() ? "no reason given" : reason);
+  if (status != 0)
+    refuse(ErrorCode::plugin_failed, "failed to register: ", reason.empty() ? "no reason given" : reason);
   return opened;
 }
 
@@ -118,7 +122,8 @@ Registration open_plugin(const std::string& path, const Manifest& manifest) {
   Manifest actual;
   actual.set_provides(registration);
   if (!actual.provides_the_same(manifest)) {
-    throw Error(ErrorCode::bad_plugin, concat(path, ": registers something else than its manifest says; rebuild the plugin"));
+    throw Error(ErrorCode::bad_plugin,
+                concat(path, ": registers something else than its manifest says; rebuild the plugin"));
   }
   return registration;
 }

@@ -114,8 +114,8 @@ void limit(int resource, rlim_t value) {
 
 std::string probe_plugin(const std::string& path, const Manifest& manifest, const ProbeLimits& limits) {
   const Ended ended = run({probe_program(), "probe", path, std::to_string(limits.memory_bytes),
-                            std::to_string(static_cast<int>(limits.mode))},
-                           limits.wall);
+                           std::to_string(static_cast<int>(limits.mode))},
+                          limits.wall);
   if (ended.timed_out) return concat("did not end within ", limits.wall.count() / 1000.0, " s when it was probed");
   if (WIFSIGNALED(ended.status)) {
     const int signal = WTERMSIG(ended.status);
@@ -146,10 +146,16 @@ Manifest probe_here(const std::string& path, const ProbeLimits& limits) {
   }
   if (limits.mode == ProbeMode::configs) {
     for (const auto& entry : inspected.registration.configs) {
-      const Json written = write_config(*entry.create());
+      const auto first = entry.create();
+      read_config(*first, write_config(*first), entry.class_name);  // derives what depends on other keys
+      const Json written = write_config(*first);
       const auto again = entry.create();
       read_config(*again, written, entry.class_name);
-      if (write_config(*again) != written) fail(entry.class_name, " does not read back what it writes");
+      const Json rewritten = write_config(*again);
+      for (const auto& [key, value] : written.items()) {
+        if (!rewritten.contains(key) || rewritten[key] != value)
+          fail(entry.class_name, " does not read back its '", key, "'");
+      }
     }
   }
   return inspected.manifest;
@@ -182,8 +188,9 @@ T member(const Json& object, const char* key) {
 
 std::optional<Verdicts::Verdict> current(const std::string& path, const Json& entry) {
   const FileState now = file_state(path);
-  if (now == FileState{} || member<uint64_t>(entry, "device") != now.device || member<uint64_t>(entry, "inode") != now.inode ||
-      member<int64_t>(entry, "size") != now.size || member<int64_t>(entry, "modified_ns") != now.modified_ns) {
+  if (now == FileState{} || member<uint64_t>(entry, "device") != now.device ||
+      member<uint64_t>(entry, "inode") != now.inode || member<int64_t>(entry, "size") != now.size ||
+      member<int64_t>(entry, "modified_ns") != now.modified_ns) {
     return std::nullopt;
   }
   Verdicts::Verdict verdict{path, member<std::string>(entry, "reason"), member<int64_t>(entry, "expires")};
@@ -220,7 +227,8 @@ void Verdicts::put(const std::string& path, const std::string& reason) {
   if (folder_.empty()) return;
   const FileState now = file_state(path);
   change_verdicts(folder_, [&](Json& all) {
-    all[path] = {{"device", now.device}, {"inode", now.inode}, {"size", now.size}, {"modified_ns", now.modified_ns},
+    all[path] = {{"device", now.device}, {"inode", now.inode},
+                 {"size", now.size},     {"modified_ns", now.modified_ns},
                  {"reason", reason},     {"expires", std::time(nullptr) + kQuarantineSeconds}};
   });
 }

@@ -23,7 +23,7 @@ std::map<std::string, std::string> checked(const std::string& path) {
 TEST_CASE("a plugin made by the SDK passes every check") {
   const Folder folder;
   const auto results = check_plugin(folder.copy("toy", "toy.so"));
-  CHECK(results.size() == 16);
+  CHECK(results.size() == 17);
   for (const auto& result : results) {
     INFO(result.name << ": " << result.detail);
     CHECK(result.status == CheckStatus::pass);
@@ -35,8 +35,10 @@ TEST_CASE("an evil plugin fails the checks that open it, each in a process of it
   const auto path = folder.copy("toy_evil", "evil.so");
   ::setenv("BACKPLANE_EVIL", "crash", 1);
   auto results = checked(path);
-  CHECK(results["registers what the manifest says"] == "fail: crashed when it was probed: Segmentation fault (signal 11)");
-  CHECK(results["survives a host of another ABI"] == "fail: crashed when it was probed: Segmentation fault (signal 11)");
+  CHECK(results["registers what the manifest says"] ==
+        "fail: crashed when it was probed: Segmentation fault (signal 11)");
+  CHECK(results["survives a host of another ABI"] ==
+        "fail: crashed when it was probed: Segmentation fault (signal 11)");
   CHECK(results["undefined symbols"] == "pass");
 }
 
@@ -63,8 +65,10 @@ TEST_CASE("any damage to a library is refused or harmless to the lint") {
   size_t refused = 0;
   for (int i = 0; i < 400; ++i) {
     std::string bytes = good;
-    const size_t from = i % 2 == 0 ? 0 : bytes.size() - 0xa00;  // the headers at the start, those of sections at the end
-    for (int change = 0; change < 4; ++change) bytes[from + (random() >> 8) % 0x400] = static_cast<char>(random() >> 24);
+    const size_t from =
+        i % 2 == 0 ? 0 : bytes.size() - 0xa00;  // the headers at the start, those of sections at the end
+    for (int change = 0; change < 4; ++change)
+      bytes[from + (random() >> 8) % 0x400] = static_cast<char>(random() >> 24);
     const auto path = folder.write("plugins/damaged.so", bytes);
     refused += !error_of([&] { missing_symbols(path); }).empty();
   }

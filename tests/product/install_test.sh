@@ -47,6 +47,22 @@ if [[ -e $source_folder/examples/out_of_tree_plugin ]]; then
     fail "the out-of-tree plugin is not available"
 fi
 
+echo "- a project made by 'plugins new' builds, passes its check and serves its type"
+for like in "" "--like llama"; do
+  rm -rf "$work/foo"
+  "$backplane" plugins new org.me.foo --folder "$work/foo" $like >/dev/null
+  cmake -S "$work/foo" -B "$work/foo/build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$work/moved" >"$work/log" 2>&1 &&
+    cmake --build "$work/foo/build" >>"$work/log" 2>&1 || { cat "$work/log"; fail "plugins new $like"; }
+  "$backplane" plugins check "$work/foo/build/plugins/libfoo.so" >"$work/out" || { cat "$work/out"; fail "plugins check $like"; }
+  tail -1 "$work/out"
+  BACKPLANE_PLUGIN_PATH=$work/foo/build/plugins "$backplane" plugins why foo | grep -q -- '-> org.me.foo' || fail "plugins why foo $like"
+done
+
+echo "- every built-in plugin passes its check"
+for library in "$work"/moved/lib*/backplane/plugins/*.so; do
+  "$backplane" plugins check "$library" >"$work/out" || { cat "$work/out"; fail "plugins check $library"; }
+done
+
 echo "- without a plugin its models fail with one sentence, the others work"
 rm "$work"/moved/lib*/backplane/plugins/libllama.so
 mkdir "$work/llama"

@@ -22,6 +22,7 @@ struct PluginArguments {
   std::string subject;
   std::string lock_file = "backplane.lock";
   std::string folder;
+  std::string like;
   int level = 2;
   bool json = false;
 
@@ -76,7 +77,8 @@ PluginRecord find_plugin(PluginHost& host, const std::string& subject) {
   }
   const auto near = close_matches(subject, ids);
   throw Error(ErrorCode::plugin_not_installed,
-              concat("no plugin '", subject, "' is installed", near.empty() ? "" : "; did you mean '" + join(near, "' or '") + "'",
+              concat("no plugin '", subject, "' is installed",
+                     near.empty() ? "" : "; did you mean '" + join(near, "' or '") + "'",
                      "; searched: ", join(host.searched())));
 }
 
@@ -95,13 +97,16 @@ void run_info(const PluginArguments& arguments) {
     return;
   }
   const auto& manifest = record.manifest;
-  std::printf("id           %s\nversion      %s\nlicense      %s\nsource       %s\npath         %s\nfound by     %s%s\n", manifest.id.c_str(),
-              manifest.version.c_str(), manifest.license.c_str(), manifest.source.c_str(), record.path.c_str(), record.origin.c_str(),
-              record.built_in ? ", built in" : "");
-  std::printf("state        %s%s%s\n", std::string(to_string(record.state)).c_str(), record.reason.empty() ? "" : ": ", record.reason.c_str());
+  std::printf(
+      "id           %s\nversion      %s\nlicense      %s\nsource       %s\npath         %s\nfound by     %s%s\n",
+      manifest.id.c_str(), manifest.version.c_str(), manifest.license.c_str(), manifest.source.c_str(),
+      record.path.c_str(), record.origin.c_str(), record.built_in ? ", built in" : "");
+  std::printf("state        %s%s%s\n", std::string(to_string(record.state)).c_str(), record.reason.empty() ? "" : ": ",
+              record.reason.c_str());
   for (const auto& conflict : record.conflicts) std::printf("conflict     %s\n", conflict.c_str());
   for (const auto& line : split(trim(manifest.fingerprint), '\n')) std::printf("built for    %s\n", line.c_str());
-  for (const auto& e : manifest.configs) std::printf("provides     AutoConfig  %s -> %s\n", e.model_type.c_str(), e.class_name.c_str());
+  for (const auto& e : manifest.configs)
+    std::printf("provides     AutoConfig  %s -> %s\n", e.model_type.c_str(), e.class_name.c_str());
   for (const auto& e : manifest.models) {
     std::printf("provides     %s  %s -> %s\n", e.auto_class.c_str(), e.model_type.c_str(), e.class_name.c_str());
   }
@@ -109,7 +114,8 @@ void run_info(const PluginArguments& arguments) {
     std::printf("provides     %s  %s -> %s%s%s\n", e.auto_class.c_str(), e.model_type.c_str(), e.slow.c_str(),
                 e.slow.empty() || e.fast.empty() ? "" : ", ", e.fast.c_str());
   }
-  for (const auto& e : manifest.ggufs) std::printf("provides     GGUF  %s -> %s\n", e.architecture.c_str(), e.model_type.c_str());
+  for (const auto& e : manifest.ggufs)
+    std::printf("provides     GGUF  %s -> %s\n", e.architecture.c_str(), e.model_type.c_str());
 }
 
 void run_why(const PluginArguments& arguments) {
@@ -122,8 +128,8 @@ void run_why(const PluginArguments& arguments) {
       json["reason"] = candidate.reason.empty() ? Json() : Json(candidate.reason);
       print(json);
     } else {
-      std::printf("%s %-24s %s%s%s\n", candidate.chosen ? "->" : "  ", candidate.plugin.manifest.id.c_str(), candidate.plugin.path.c_str(),
-                  candidate.reason.empty() ? "" : ": ", candidate.reason.c_str());
+      std::printf("%s %-24s %s%s%s\n", candidate.chosen ? "->" : "  ", candidate.plugin.manifest.id.c_str(),
+                  candidate.plugin.path.c_str(), candidate.reason.empty() ? "" : ": ", candidate.reason.c_str());
     }
   }
   std::cout << std::flush;
@@ -160,7 +166,8 @@ void run_clear(const PluginArguments& arguments) {
 }
 
 void run_check(const PluginArguments& arguments) {
-  const std::string path = file_exists(arguments.subject) ? arguments.subject : find_plugin(arguments.host(), arguments.subject).path;
+  const std::string path =
+      file_exists(arguments.subject) ? arguments.subject : find_plugin(arguments.host(), arguments.subject).path;
   const auto results = check_plugin(path, arguments.level);
   Json tests = Json::array();
   size_t passed = 0, failed = 0;
@@ -168,8 +175,11 @@ void run_check(const PluginArguments& arguments) {
     passed += result.status == CheckStatus::pass;
     failed += result.status == CheckStatus::fail;
     const std::string status(to_string(result.status));
-    tests.push_back({{"name", result.name}, {"status", status}, {"detail", result.detail.empty() ? Json() : Json(result.detail)}});
-    if (!arguments.json) std::printf("%-4s  %s%s%s\n", status.c_str(), result.name.c_str(), result.detail.empty() ? "" : ": ", result.detail.c_str());
+    tests.push_back(
+        {{"name", result.name}, {"status", status}, {"detail", result.detail.empty() ? Json() : Json(result.detail)}});
+    if (!arguments.json)
+      std::printf("%-4s  %s%s%s\n", status.c_str(), result.name.c_str(), result.detail.empty() ? "" : ": ",
+                  result.detail.c_str());
   }
   if (arguments.json) {
     print({{"plugin", path}, {"tests", tests}, {"passed", passed}, {"failed", failed}});
@@ -177,11 +187,12 @@ void run_check(const PluginArguments& arguments) {
     std::printf("%zu passed, %zu failed\n", passed, failed);
   }
   std::cout << std::flush;
-  if (failed > 0) throw Error(ErrorCode::bad_plugin, concat(path, ": ", failed, " of ", results.size(), " checks failed"));
+  if (failed > 0)
+    throw Error(ErrorCode::bad_plugin, concat(path, ": ", failed, " of ", results.size(), " checks failed"));
 }
 
 void run_new(const PluginArguments& arguments) {
-  const auto files = new_plugin(arguments.subject, arguments.folder);
+  const auto files = new_plugin(arguments.subject, arguments.folder, arguments.like);
   if (arguments.json) {
     print({{"files", files}});
     return;
@@ -211,14 +222,18 @@ void add_plugins(CLI::App& app) {
   add("why", "The candidates for a model type, in their order, with the reason for each", run_why)
       ->add_option("MODEL_TYPE", arguments->subject)
       ->required();
-  add("lock", "Write the sha256 of the plugins that are not built in; trust level 'locked' then opens these only", run_lock)
+  add("lock", "Write the sha256 of the plugins that are not built in; trust level 'locked' then opens these only",
+      run_lock)
       ->add_option("--file", arguments->lock_file, "The lock file")
       ->capture_default_str();
   auto* check = add("check", "The conformance kit: reads the library, then opens it in child processes", run_check);
   check->add_option("PLUGIN", arguments->subject, "The path of its library, or its id")->required();
-  check->add_option("--level", arguments->level, "1: without opening it; 2: all")->check(CLI::Range(1, 2))->capture_default_str();
+  check->add_option("--level", arguments->level, "1: without opening it; 2: all")
+      ->check(CLI::Range(1, 2))
+      ->capture_default_str();
   auto* scaffold = add("new", "Write a plugin project that configures, builds, passes its check and loads", run_new);
   scaffold->add_option("ID", arguments->subject, "A reversed domain name and the model type: org.me.foo")->required();
+  scaffold->add_option("--like", arguments->like, "A built-in plugin whose sources to start from: llama");
   scaffold->add_option("--folder", arguments->folder, "Where to; default: the last part of the id");
   add("clear", "Forget what the probe found, for one plugin or all", run_clear)
       ->add_option("PLUGIN", arguments->subject, "Its id or the path of its library");

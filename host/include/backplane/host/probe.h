@@ -24,21 +24,22 @@ struct ProbeLimits {
 };
 
 /// Opens a plugin in a child process and lets it register, with its output discarded and limits on
-/// time and memory. Returns why it must not be opened here, empty where nothing speaks against it: it crashed, exited, took too
-/// long or too much memory, failed, or registers something else than its manifest says. `backplane-manifest` is the child;
-/// throws `missing_dependency` where it is not installed.
+/// time and memory. Returns why it must not be opened here, empty where nothing speaks against it: it crashed, exited,
+/// took too long or too much memory, failed, or registers something else than its manifest says. `backplane-manifest`
+/// is the child; throws `missing_dependency` where it is not installed.
 std::string probe_plugin(const std::string& path, const Manifest& manifest, const ProbeLimits& limits = {});
 
 /// The child's side: applies the limits to this process, opens the plugin and returns what it registers.
 Manifest probe_here(const std::string& path, const ProbeLimits& limits);
 
 /// The verdicts on the plugins of this user, so that each version of a library is probed once. Kept in
-/// `<user cache folder>/plugin-verdicts.json`, written atomically; a damaged file is an empty one. Any process, any thread.
+/// `<user cache folder>/plugin-verdicts.json`, written atomically; a damaged file is an empty one. Any process, any
+/// thread.
 class Verdicts {
  public:
   struct Verdict {
     std::string path;
-    std::string reason;  // empty: nothing speaks against it
+    std::string reason;   // empty: nothing speaks against it
     int64_t expires = 0;  // seconds since 1970; a bad verdict is forgotten then
   };
 
