@@ -1,6 +1,7 @@
 #pragma once
 
 #include <backplane/model.h>
+#include <backplane/model/decoder.h>
 
 namespace backplane::llama {
 
@@ -28,6 +29,13 @@ struct LlamaConfig : PretrainedConfig {
 
   int64_t kv_heads() const { return num_key_value_heads.value_or(num_attention_heads); }
   int64_t head_size() const { return head_dim.value_or(hidden_size / num_attention_heads); }
+  double norm_eps() const { return rms_norm_eps; }
+  nn::RotaryOptions rotary() const {
+    return {.dim = head_size(),
+            .theta = rope_theta,
+            .max_position_embeddings = max_position_embeddings,
+            .scaling = rope_scaling};
+  }
 
   LlamaConfig() {
     bos_token_id = 1;
@@ -58,14 +66,8 @@ struct LlamaConfig : PretrainedConfig {
   }
 
   void validate() override {
-    if (num_attention_heads <= 0)
-      throw Error(ErrorCode::bad_config, concat("config.json: num_attention_heads is ", num_attention_heads));
-    num_key_value_heads = kv_heads();
+    settle_heads(num_attention_heads, num_key_value_heads);
     head_dim = head_size();
-    if (kv_heads() <= 0 || num_attention_heads % kv_heads() != 0) {
-      throw Error(ErrorCode::bad_config, concat("config.json: num_attention_heads (", num_attention_heads,
-                                                ") is not divisible by num_key_value_heads (", kv_heads(), ")"));
-    }
   }
 };
 

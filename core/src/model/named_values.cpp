@@ -85,9 +85,9 @@ ModelInputs ModelInputs::select(std::span<const std::string_view> names) const {
 }
 
 void ModelOutput::pass_on(const ModelOutput& base) {
-  for (const char* name :
-       {"past_key_values", "hidden_states", "attentions", "decoder_hidden_states", "decoder_attentions",
-        "cross_attentions", "encoder_last_hidden_state", "encoder_hidden_states", "encoder_attentions"}) {
+  for (const char* name : {"past_key_values", "cache_params", "state", "router_logits", "hidden_states", "attentions",
+                           "decoder_hidden_states", "decoder_attentions", "cross_attentions",
+                           "encoder_last_hidden_state", "encoder_hidden_states", "encoder_attentions"}) {
     if (const Argument* value = base.find(name)) set(name, *value);
   }
 }

@@ -1,52 +1,61 @@
 #include "backplane/nn/cache.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "backplane/base/error.h"
 #include "backplane/base/strings.h"
 
 namespace backplane {
 
-std::pair<Tensor, Tensor> KvCache::update(size_t layer, const Tensor& k, const Tensor& v) {
+std::pair<Tensor, Tensor> KvCache::update(size_t layer, const Tensor& k, const Tensor& v, int64_t window) {
   if (layer >= layers_.size()) layers_.resize(layer + 1);
   auto& kept = layers_[layer];
-  const int64_t total = length_ + k.size(2);
-  if (!kept.k.defined() || kept.k.size(2) < total) {
-    const int64_t capacity = std::max({capacity_, total, kept.k.defined() ? 2 * kept.k.size(2) : int64_t{0}});
-    Layer larger;
-    for (const auto& [from, to] : {std::pair(k, &larger.k), std::pair(v, &larger.v)}) {
-      *to = at::empty({from.size(0), from.size(1), capacity, from.size(3)}, from.options().requires_grad(false));
-    }
-    if (length_ > 0) {
-      larger.k.slice(2, 0, length_).copy_(kept.k.slice(2, 0, length_));
-      larger.v.slice(2, 0, length_).copy_(kept.v.slice(2, 0, length_));
-    }
-    kept = larger;
-  }
-  if (kept.k.size(0) != k.size(0)) {
+  if (kept.k.defined() && kept.k.size(0) != k.size(0)) {
     throw Error(ErrorCode::invalid_value,
                 concat("the cache holds ", kept.k.size(0), " sequences; this call has ", k.size(0)));
   }
-  kept.k.slice(2, length_, total).copy_(k);
-  kept.v.slice(2, length_, total).copy_(v);
-  return {kept.k.slice(2, 0, total), kept.v.slice(2, 0, total)};
+  const int64_t count = k.size(2), held = kept.k.defined() ? length_ - kept.first : 0,
+                seen = window > 0 ? std::min(held, window - 1) : held;
+  if (!kept.k.defined() || held + count > kept.k.size(2)) {
+    // A window moves on in a buffer of twice its size, so that few steps copy.
+    const int64_t wanted = window > 0
+                               ? std::min(std::max(capacity_, 2 * (seen + count)), std::max(2 * window, seen + count))
+                               : std::max({capacity_, seen + count, 2 * held});
+    Layer moved;
+    for (const auto& [from, old, to] : {std::tuple(k, kept.k, &moved.k), std::tuple(v, kept.v, &moved.v)}) {
+      *to = at::empty({from.size(0), from.size(1), wanted, from.size(3)}, from.options().requires_grad(false));
+      if (seen > 0) to->slice(2, 0, seen).copy_(old.slice(2, held - seen, held));
+    }
+    moved.first = length_ - seen;
+    kept = moved;
+  }
+  const int64_t end = length_ - kept.first;
+  kept.k.slice(2, end, end + count).copy_(k);
+  kept.v.slice(2, end, end + count).copy_(v);
+  return {kept.k.slice(2, end - seen, end + count), kept.v.slice(2, end - seen, end + count)};
 }
 
 void KvCache::select(const Tensor& rows) {
+  const auto choose = [&](Tensor& x) {
+    if (x.defined()) x = x.index_select(0, rows);
+  };
   for (auto& layer : layers_) {
-    layer.k = layer.k.index_select(0, rows);
-    layer.v = layer.v.index_select(0, rows);
+    choose(layer.k);
+    choose(layer.v);
   }
   for (auto& [k, v] : cross_) {
-    if (!k.defined()) continue;
-    k = k.index_select(0, rows);
-    v = v.index_select(0, rows);
+    choose(k);
+    choose(v);
   }
+  for (auto& [key, state] : states_) choose(state);
 }
 
 std::pair<Tensor, Tensor>& KvCache::cross(size_t layer) {
   if (layer >= cross_.size()) cross_.resize(layer + 1);
   return cross_[layer];
 }
+
+Tensor& KvCache::state(size_t layer, size_t which) { return states_[{layer, which}]; }
 
 }  // namespace backplane

@@ -77,6 +77,7 @@ Tensor eager_attention(const Tensor& q, const Tensor& k, const Tensor& v, const 
                        double scale) {
   const int64_t groups = q.size(1) / k.size(1);
   Tensor scores = at::matmul(q, repeat_kv(k, groups).transpose(2, 3)) * scale;
+  if (options.softcap != 0) scores = at::tanh(scores / options.softcap) * options.softcap;
   if (options.mask.defined()) scores = scores + options.mask;
   if (options.causal && q.size(2) > 1) scores = scores + causal_bias(q.size(2), k.size(2), scores.scalar_type());
   Tensor probs = at::softmax(scores, -1, at::kFloat).to(q.scalar_type());
@@ -110,7 +111,7 @@ Tensor merge_heads(const Tensor& x) { return x.transpose(1, 2).reshape({x.size(0
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
   const double scale = options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<double>(q.size(3)));
-  if (options.implementation == AttnImplementation::eager || options.probs)
+  if (options.implementation == AttnImplementation::eager || options.probs || options.softcap != 0)
     return eager_attention(q, k, v, options, scale);
   const int64_t groups = q.size(1) / k.size(1);
   if (q.size(2) == 1) {
@@ -118,7 +119,8 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
     // One query a head: the queries of a group become the rows of one query block over their shared keys.
     const auto folded = q.reshape({q.size(0), k.size(1), groups, q.size(3)});
     const auto mask = options.mask.defined() ? std::optional<Tensor>(options.mask) : std::nullopt;
-    return at::scaled_dot_product_attention(folded, k, v, mask, options.dropout, false, scale).reshape_as(q);
+    return at::scaled_dot_product_attention(folded, k, v, mask, options.dropout, false, scale)
+        .reshape({q.size(0), q.size(1), 1, v.size(3)});
   }
   Tensor mask = options.mask;
   bool causal = options.causal;
@@ -140,19 +142,45 @@ Tensor padding_mask(const Tensor& attention_mask, at::ScalarType dtype) {
   return attention_mask.dim() == 3 ? mask.unsqueeze(1) : mask.unsqueeze(1).unsqueeze(1);
 }
 
-Tensor causal_mask(const Tensor& attention_mask, int64_t q, int64_t past, at::ScalarType dtype) {
-  if (attention_mask.defined() && attention_mask.dim() == 4) return attention_mask.to(dtype);
-  const int64_t kv = past + q;
-  if (attention_mask.defined() && attention_mask.size(-1) != kv) {
+Tensor lowest_where(const Tensor& masked, at::ScalarType dtype) {
+  return at::zeros({1}, at::TensorOptions().dtype(dtype)).masked_fill(masked, lowest(dtype));
+}
+
+Tensor combine_masks(const Tensor& a, const Tensor& b) {
+  if (!a.defined() || !b.defined()) return a.defined() ? a : b;
+  return at::clamp_min(a + b, lowest(a.scalar_type()));
+}
+
+Tensor causal_mask(const Tensor& attention_mask, int64_t q, int64_t past, at::ScalarType dtype, int64_t window) {
+  const int64_t kv = q + (window > 0 ? std::min(past, window - 1) : past);
+  if (attention_mask.defined() && attention_mask.dim() == 4)
+    return attention_mask.slice(3, std::max<int64_t>(attention_mask.size(3) - kv, 0)).to(dtype);
+  if (attention_mask.defined() && attention_mask.size(-1) != past + q) {
     throw Error(ErrorCode::invalid_value, concat("attention_mask has ", attention_mask.size(-1), " columns; ", past,
-                                                 " cached and ", q, " new positions need ", kv));
+                                                 " cached and ", q, " new positions need ", past + q));
   }
-  const Tensor padding = padding_mask(attention_mask, dtype);
+  const Tensor padding =
+      padding_mask(attention_mask.defined() ? attention_mask.slice(-1, past + q - kv) : attention_mask, dtype);
   if (q == 1) return padding;
-  const Tensor bias = causal_bias(q, kv, dtype).view({1, 1, q, kv});
-  if (!padding.defined()) return bias;
-  // The sum of two lowest numbers would be -inf, and a row of nothing but -inf has no softmax.
-  return at::clamp_min(bias + padding, lowest(dtype));
+  Tensor bias = causal_bias(q, kv, dtype);
+  if (window > 0 && window < kv) bias = bias + at::full_like(bias, lowest(dtype)).tril_(kv - q - window);
+  return combine_masks(bias.view({1, 1, q, kv}), padding);
+}
+
+CausalMask decoder_mask(const Tensor& attention_mask, int64_t q, int64_t past, at::ScalarType dtype, int64_t window) {
+  const bool is_plain = past == 0 && (window <= 0 || q <= window) &&
+                        (!attention_mask.defined() || (attention_mask.dim() == 2 && attention_mask.size(1) == q &&
+                                                       attention_mask.min().item<double>() >= 1));
+  if (is_plain) return {.causal = true};
+  return {.mask = causal_mask(attention_mask, q, past, dtype, window)};
+}
+
+Tensor last_tokens(const Tensor& x, const Tensor& input_ids, std::optional<int64_t> pad_token_id) {
+  if (!pad_token_id && x.size(0) != 1)
+    throw Error(ErrorCode::invalid_value, "a batch of more than one sequence needs pad_token_id in the config");
+  if (!pad_token_id || !input_ids.defined()) return x.select(1, x.size(1) - 1);
+  const Tensor last = (at::arange(input_ids.size(1)) * (input_ids != *pad_token_id)).argmax(-1);
+  return x.index({at::arange(x.size(0)), last});
 }
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, int64_t ignore_index) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,6 +27,7 @@ struct AttentionOptions {
   Tensor mask = {};     // additive, broadcast to [batch, heads, q, kv]; undefined: everything is seen
   bool causal = false;  // query i sees keys up to i + kv - q; on top of `mask`
   double scale = 0;     // 0: 1 / sqrt(d)
+  double softcap = 0;   // scores become softcap * tanh(scores / softcap) before the mask; 0: off
   double dropout = 0;   // of the probabilities; the caller passes 0 outside of training
   AttnImplementation implementation = AttnImplementation::sdpa;
   Tensor* probs = nullptr;  // filled with [batch, heads, q, kv]; implies eager
@@ -39,9 +41,29 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Attent
 /// attention_mask [batch, kv], 1 where a token counts -> additive [batch, 1, 1, kv]. Undefined where nothing is masked.
 Tensor padding_mask(const Tensor& attention_mask, at::ScalarType dtype);
 
-/// Causal and padding mask for `q` new positions after `past` cached ones: additive [batch or 1, 1, q, past + q].
-/// attention_mask is [batch, past + q], a ready-made 4-D additive mask (returned as it is), or undefined.
-Tensor causal_mask(const Tensor& attention_mask, int64_t q, int64_t past, at::ScalarType dtype);
+/// Causal and padding mask for `q` new positions after `past` cached ones: additive [batch or 1, 1, q, kv] with kv =
+/// past
+/// + q. A `window` above 0: a query sees that many positions, its own included, and kv leaves out the cached positions
+/// that none sees. attention_mask is [batch, past + q], a ready-made 4-D additive mask (its last kv columns are taken),
+/// or undefined. Undefined where nothing is masked.
+Tensor causal_mask(const Tensor& attention_mask, int64_t q, int64_t past, at::ScalarType dtype, int64_t window = 0);
+
+/// The same where the kernels may know the causal part themselves: either `mask` or `causal` for `attention`.
+struct CausalMask {
+  Tensor mask = {};
+  bool causal = false;
+};
+CausalMask decoder_mask(const Tensor& attention_mask, int64_t q, int64_t past, at::ScalarType dtype,
+                        int64_t window = 0);
+
+/// Additive mask: the dtype's lowest number where `masked` is true, 0 elsewhere.
+Tensor lowest_where(const Tensor& masked, at::ScalarType dtype);
+/// The sum of two additive masks, kept above -inf: a row of nothing but -inf has no softmax. Either may be undefined.
+Tensor combine_masks(const Tensor& a, const Tensor& b);
+
+/// x [batch, seq, n] at each row's last token that is not `pad_token_id` -> [batch, n]; the last column where ids are
+/// undefined. Throws `invalid_value` for more than one row without a padding id.
+Tensor last_tokens(const Tensor& x, const Tensor& input_ids, std::optional<int64_t> pad_token_id);
 
 /// mean cross entropy of logits [..., classes] and labels [...], ignoring -100, in float32.
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, int64_t ignore_index = -100);
