@@ -103,6 +103,7 @@ struct LlamaModelOf : PreTrained {
         norm(this->register_module("norm", Norm(c.hidden_size, c.norm_eps()))) {}
 
   nn::Embedding& input_embeddings() { return embed_tokens; }
+  nn::Embedding get_input_embeddings() override { return embed_tokens; }
   std::span<const std::string_view> arguments() const override { return kDecoderArguments; }
 
   // What becomes of the embeddings before the first layer.

@@ -154,6 +154,7 @@ GenerateResult generate(PreTrainedModel& model, const ModelInputs& inputs, const
     if (takes(model, "logits_to_keep")) call.set("logits_to_keep", int64_t{1});
     if (cache) call.set("past_key_values", cache);
     if (!options.use_cache && takes(model, "use_cache")) call.set("use_cache", false);
+    model.prepare_inputs_for_generation(call, past);
 
     const ModelOutput output = model.forward(call);
     const Tensor logits = output["logits"].select(1, output["logits"].size(1) - 1).to(at::kFloat);

@@ -18,19 +18,25 @@ namespace backplane {
 namespace {
 
 // Patterns that a plugin gives, over names of a checkpoint.
+using Pattern = std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)>;
+
+Pattern compile(const std::string& pattern) {
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  Pattern code(
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), 0, &error, &offset, nullptr),
+      &pcre2_code_free);
+  if (!code) {
+    throw Error(ErrorCode::bad_plugin,
+                concat("the plugin's pattern '", pattern, "' is no regular expression (at ", offset, ")"));
+  }
+  return code;
+}
+
 class Patterns {
  public:
   explicit Patterns(const std::vector<std::string>& patterns) {
-    for (const auto& pattern : patterns) {
-      int error = 0;
-      PCRE2_SIZE offset = 0;
-      pcre2_code* code =
-          pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), 0, &error, &offset, nullptr);
-      if (!code)
-        throw Error(ErrorCode::bad_plugin,
-                    concat("the plugin's pattern '", pattern, "' is no regular expression (at ", offset, ")"));
-      codes_.emplace_back(code, &pcre2_code_free);
-    }
+    for (const auto& pattern : patterns) codes_.push_back(compile(pattern));
   }
 
   bool match(const std::string& name) const {
@@ -45,7 +51,34 @@ class Patterns {
   }
 
  private:
-  std::vector<std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)>> codes_;
+  std::vector<Pattern> codes_;
+};
+
+// AC-99
+class Renames {
+ public:
+  explicit Renames(const std::vector<std::pair<std::string, std::string>>& renames) {
+    for (const auto& [pattern, by] : renames) renames_.emplace_back(compile(pattern), by);
+  }
+
+  std::string apply(const std::string& name) const {
+    for (const auto& [code, by] : renames_) {
+      std::string renamed(2 * name.size() + 2 * by.size() + 64, '\0');
+      PCRE2_SIZE length = renamed.size();
+      const int replaced = pcre2_substitute(
+          code.get(), reinterpret_cast<PCRE2_SPTR>(name.data()), name.size(), 0, PCRE2_SUBSTITUTE_GLOBAL, nullptr,
+          nullptr, reinterpret_cast<PCRE2_SPTR>(by.data()), by.size(), reinterpret_cast<PCRE2_UCHAR*>(renamed.data()),
+          &length);
+      if (replaced < 0) {
+        throw Error(ErrorCode::bad_checkpoint, concat("the tensor name '", name, "' cannot be renamed to '", by, "'"));
+      }
+      if (replaced > 0) return renamed.substr(0, length);
+    }
+    return name;
+  }
+
+ private:
+  std::vector<std::pair<Pattern, std::string>> renames_;
 };
 
 bool replace_ending(std::string& name, std::string_view ending, std::string_view by) {
@@ -125,10 +158,11 @@ LoadingInfo load_weights(PreTrainedModel& model, const Checkpoint& checkpoint, c
   }
 
   LoadingInfo info;
+  const Renames renames(rules.renames);
   std::map<std::string, std::string> sources;  // model name -> checkpoint name
   std::vector<std::string> dropped;
   for (const auto& stored : checkpoint.names()) {
-    std::string name = modern_name(stored);
+    std::string name = renames.apply(modern_name(stored));
     if (!base.empty() && !has && wants) {
       name = prefix + name;
     } else if (has && !wants) {

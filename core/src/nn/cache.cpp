@@ -44,6 +44,7 @@ void KvCache::select(const Tensor& rows) {
     choose(layer.k);
     choose(layer.v);
   }
+  if (position_offset.defined()) position_offset = position_offset.index_select(0, rows);
   for (auto& [k, v] : cross_) {
     choose(k);
     choose(v);

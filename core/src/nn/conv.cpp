@@ -1,6 +1,6 @@
 #include "backplane/nn/conv.h"
 
-#include "nn/uninitialised.h"
+#include "backplane/nn/uninitialised.h"
 
 namespace backplane::nn {
 namespace {

@@ -4,7 +4,7 @@
 #include "backplane/base/strings.h"
 #include "backplane/nn/ops.h"
 #include "nn/kernels.h"
-#include "nn/uninitialised.h"
+#include "backplane/nn/uninitialised.h"
 
 namespace backplane::nn {
 LinearImpl::LinearImpl(int64_t in_features, int64_t out_features, bool with_bias) {

@@ -33,7 +33,9 @@ struct ToyLM : PreTrainedModel {
       : PreTrainedModel(config),
         toy(register_module("toy", std::make_shared<ToyBase>(config))),
         head(register_module("head", nn::Linear(2, 4, false))) {}
-  CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "toy"}; }
+  CheckpointRules checkpoint_rules() const override {
+    return {.base_model_prefix = "toy", .renames = {{R"(^toy\.(\w+)_old\.)", "toy.$1."}, {"^top", "head"}}};
+  }
   void tie_weights() override {
     if (config().tie_word_embeddings) head->tie_weight(toy->embed->weight);
   }
@@ -132,6 +134,18 @@ TEST_CASE("AC-99, AC-102: older names are read, names to ignore are not reported
   CHECK(loaded.info.unexpected_keys.empty());
   CHECK(at::equal(loaded.model->LayerNorm->weight, numbers({2}, 5)));
   CHECK(at::equal(loaded.model->LayerNorm->bias, numbers({2}, 7)));
+}
+
+TEST_CASE("AC-99: renames apply to every name, the first that is found") {
+  const Loaded<ToyLM> loaded({{"toy.embed_old.weight", numbers({4, 2}, 0)},
+                              {"toy.dense_old.weight", numbers({2, 2}, 10)},
+                              {"toy.dense_old.bias", numbers({2}, 20)},
+                              {"top.weight", numbers({4, 2}, 30)}},
+                             {}, false);
+  CHECK(loaded.info.missing_keys.empty());
+  CHECK(loaded.info.unexpected_keys.empty());
+  CHECK(at::equal(loaded.model->toy->dense->bias, numbers({2}, 20)));
+  CHECK(at::equal(loaded.model->head->weight, numbers({4, 2}, 30)));
 }
 
 TEST_CASE("AC-103: another shape is an error with the whole name and both shapes, or starts anew where asked") {

@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "backplane/config/generation_config.h"
@@ -22,8 +23,11 @@ struct CheckpointRules {
   /// of the base model, and present where the base model alone is loaded.
   std::string base_model_prefix;
   /// Regular expressions (PCRE2) of names that are not reported when missing, or unexpected.
-  std::vector<std::string> ignore_missing;
-  std::vector<std::string> ignore_unexpected;
+  std::vector<std::string> ignore_missing = {};
+  std::vector<std::string> ignore_unexpected = {};
+  /// Names of checkpoints that are not the model's: regular expression -> replacement ("$1" is a group). The first that
+  /// is found in a name is replaced there, wherever it stands (AC-99).
+  std::vector<std::pair<std::string, std::string>> renames = {};
 };
 
 /// Base of all model classes: a torch::nn::Module whose parameter names are the checkpoint's. Parameters are
@@ -50,6 +54,10 @@ class PreTrainedModel : public nn::Module {
 
   /// True where `generate` works: forward returns `logits` [batch, seq, vocab] and takes `past_key_values`.
   virtual bool can_generate() const { return false; }
+
+  /// Changes the arguments of one step of `generate` after `past` cached positions: what only the prompt needs (images)
+  /// leaves, and positions that the model makes itself.
+  virtual void prepare_inputs_for_generation(ModelInputs&, int64_t /*past*/) const {}
 
   /// The configuration given at construction; whoever constructs keeps it alive, or hands it over with `own_config`.
   const PretrainedConfig& config() const { return *config_; }

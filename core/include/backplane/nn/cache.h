@@ -30,6 +30,10 @@ class KvCache {
   /// Keeps the rows of the batch that `rows` [n] names, in its order (beam search).
   void select(const Tensor& rows);
 
+  /// What to add to the number of seen tokens for the next position, [batch, 1], where the two differ (an image's tokens
+  /// share positions); undefined where they do not.
+  Tensor position_offset;
+
   /// Keys and values of another sequence (cross-attention), computed once and kept: empty where not set yet.
   std::pair<Tensor, Tensor>& cross(size_t layer);
 

@@ -8,7 +8,8 @@
 
 namespace backplane::nn {
 
-/// A parameter whose size came from a file and which no allocation may follow blindly.
+/// A new parameter, for register_parameter: its size came from a file, and no allocation may follow it blindly. Throws
+/// `bad_config` for a shape that no tensor has, or that the budget of the thread does not cover.
 inline at::Tensor uninitialised(at::IntArrayRef shape) {
   int64_t elements = 1;
   for (int64_t size : shape) {

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <backplane/config/field_value.h>
+#include <backplane/model.h>
+
+namespace backplane::llava {
+
+struct LlavaConfig : PretrainedConfig {
+  static constexpr const char* model_type = "llava";
+
+  std::shared_ptr<PretrainedConfig> vision_config, text_config;
+  int64_t image_token_index = 32000;
+  std::string projector_hidden_act = "gelu";
+  std::string vision_feature_select_strategy = "default";  // or "full"
+  Value vision_feature_layer = -2;                         // a number or a list
+  int64_t image_seq_length = 576;
+  bool multimodal_projector_bias = true;
+
+  void fields(FieldVisitor& field) override {
+    PretrainedConfig::fields(field);
+    field(BACKPLANE_FIELD(vision_config), "clip_vision_model");
+    field(BACKPLANE_FIELD(text_config), "llama");
+    field(BACKPLANE_FIELD(image_token_index));
+    field.alias("image_token_id", "image_token_index");
+    field(BACKPLANE_FIELD(projector_hidden_act));
+    field(BACKPLANE_FIELD(vision_feature_select_strategy));
+    field(BACKPLANE_FIELD(vision_feature_layer));
+    field(BACKPLANE_FIELD(image_seq_length));
+    field(BACKPLANE_FIELD(multimodal_projector_bias));
+  }
+
+  void validate() override {
+    if (vision_feature_select_strategy != "default" && vision_feature_select_strategy != "full") {
+      throw Error(ErrorCode::bad_config, concat("vision_feature_select_strategy is '", vision_feature_select_strategy,
+                                                "'; expected 'default' or 'full'"));
+    }
+    if (!vision_config || !text_config)
+      throw Error(ErrorCode::bad_config, "vision_config and text_config are needed, and one is null");
+  }
+};
+
+}  // namespace backplane::llava
