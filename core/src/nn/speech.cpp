@@ -5,7 +5,7 @@
 
 #include "backplane/base/error.h"
 #include "backplane/base/strings.h"
-#include "nn/uninitialised.h"
+#include "backplane/nn/uninitialised.h"
 
 namespace backplane {
 namespace nn {
