@@ -41,7 +41,7 @@ Registration filtered(Registration registration, Keep keep) {
 std::string key_of(const ConfigEntry& e) { return concat("AutoConfig for '", e.model_type, "'"); }
 std::string key_of(const ModelEntry& e) { return concat(e.auto_class, " for '", e.model_type, "'"); }
 std::string key_of(const PreprocessorEntry& e) { return concat(e.auto_class, " for '", e.model_type, "'"); }
-std::string key_of(const GgufEntry& e) { return concat("GGUF architecture '", e.mapping.architecture, "'"); }
+std::string key_of(const GgufEntry& e) { return concat("GGUF architecture '", e.mapping.architecture, "' for '", e.mapping.model_type, "'"); }
 
 std::string type_of(const GgufEntry& e) { return std::string(e.mapping.model_type); }
 template <class Entry>

@@ -85,8 +85,8 @@ void Registry::add(Registration registration, bool exist_ok) {
     slot = std::move(entry);
   }
   for (auto& entry : registration.ggufs) {
-    std::string architecture(entry.mapping.architecture);
-    ggufs_.insert_or_assign(std::move(architecture), std::move(entry));
+    Key key(entry.mapping.architecture, entry.mapping.model_type);
+    ggufs_.insert_or_assign(std::move(key), std::move(entry));
   }
 }
 
@@ -138,10 +138,14 @@ std::optional<PreprocessorEntry> Registry::preprocessor(std::string_view auto_cl
   return found == preprocessors_.end() ? std::nullopt : std::optional(found->second);
 }
 
-std::optional<GgufEntry> Registry::gguf(std::string_view architecture) const {
+std::vector<GgufEntry> Registry::ggufs(std::string_view architecture) const {
   std::shared_lock lock(mutex_);
-  const auto found = ggufs_.find(architecture);
-  return found == ggufs_.end() ? std::nullopt : std::optional(found->second);
+  std::vector<GgufEntry> entries;
+  for (auto at = ggufs_.lower_bound(std::pair(architecture, std::string_view())); at != ggufs_.end(); ++at) {
+    if (at->first.first != architecture) break;
+    entries.push_back(at->second);
+  }
+  return entries;
 }
 
 bool Registry::has_preprocessor_class(std::string_view auto_class, std::string_view class_name) const {

@@ -68,7 +68,7 @@ rm "$work"/moved/lib*/backplane/plugins/libllama.so
 mkdir "$work/llama"
 echo '{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}' >"$work/llama/config.json"
 if "$backplane" run "$work/llama" hello >"$work/out" 2>"$work/err"; then fail "a model of a removed plugin ran"; fi
-grep -q "llama" "$work/err" || fail "the error does not name the model type: $(cat "$work/err")"
+grep -q "model type 'llama' is provided by plugin 'llama' (not installed)" "$work/err" || fail "the error does not name the model type: $(cat "$work/err")"
 [[ $(grep -c . "$work/err") == 1 ]] || fail "the error is not one line: $(cat "$work/err")"
 cat "$work/err"
 if [[ -e $minilm ]]; then "$backplane" embed "$minilm" "still works" >/dev/null; fi

@@ -51,7 +51,9 @@ std::optional<Version> parse_version(std::string_view text) {
 }  // namespace
 
 ModelFolder::ModelFolder(std::string name_or_path, const PretrainedOptions& options) : name_(std::move(name_or_path)), gguf_file_(options.gguf_file) {
-  if (!folder_exists(name_)) {
+  if (folder_exists(name_)) {
+    gguf_file_ = split_gguf_path(name_, options).second.gguf_file;
+  } else {
     const std::string below = options.subfolder.empty() ? name_ : options.subfolder + "/" + name_;
     if (file_exists(below)) {
       if (below.ends_with(".gguf")) {  // the folder around it, so that weights and vocabulary are found

@@ -33,8 +33,8 @@ Session open_session(AutoClass auto_class, const ModelArguments& arguments) {
   if (arguments.threads > 0) at::set_num_threads(arguments.threads);
   const double start = now();
   Session session;
-  session.tokenizer = AutoTokenizer::from_pretrained(arguments.model, arguments.options());
   session.model = model_from_pretrained(auto_class, arguments.model, arguments.options());
+  session.tokenizer = AutoTokenizer::from_pretrained(arguments.model, arguments.options());
   session.load_seconds = now() - start;
   if (arguments.verbose) {
     for (const auto& plugin : PluginHost::process().list()) {

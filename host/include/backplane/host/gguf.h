@@ -21,7 +21,8 @@ GgufEntry gguf_entry(const std::string& path);
 /// The object of config.json that the file's metadata stand for (AC-11). Throws as gguf_entry.
 Json gguf_config_json(const std::string& path);
 
-/// A path of a .gguf file is its folder with `gguf_file` set; every other name stays as it is.
+/// A path of a .gguf file, and a folder that holds one such file and no config.json, is the folder with `gguf_file` set;
+/// every other name stays as it is.
 std::pair<std::string, PretrainedOptions> split_gguf_path(const std::string& name_or_path,
                                                           const PretrainedOptions& options);
 

@@ -94,8 +94,8 @@ class Registry {
   std::vector<ModelEntry> models(std::string_view auto_class, std::string_view model_type) const;
   std::optional<PreprocessorEntry> preprocessor(std::string_view auto_class, std::string_view model_type) const;
 
-  /// By general.architecture.
-  std::optional<GgufEntry> gguf(std::string_view architecture) const;
+  /// All that read files of a general.architecture, by model type; choose_gguf_mapping picks for a file.
+  std::vector<GgufEntry> ggufs(std::string_view architecture) const;
   /// Whether some type's slow or fast class of the auto class has that name (AC-124).
   bool has_preprocessor_class(std::string_view auto_class, std::string_view class_name) const;
   /// The types that share a configuration class, the last one registered first (AC-24).
@@ -125,7 +125,7 @@ class Registry {
   std::map<std::string, std::vector<std::string>, std::less<>> types_of_class_;  // in order of registration
   std::map<Key, std::vector<ModelEntry>, KeyLess> models_;
   std::map<Key, PreprocessorEntry, KeyLess> preprocessors_;
-  std::map<std::string, GgufEntry, std::less<>> ggufs_;
+  std::map<Key, GgufEntry, KeyLess> ggufs_;  // architecture, model type
 };
 
 }  // namespace backplane
