@@ -27,15 +27,7 @@ struct LlamaConfig : PretrainedConfig {
   bool mlp_bias = false;
   std::optional<int64_t> head_dim;  // null: hidden_size / num_attention_heads
 
-  int64_t kv_heads() const { return num_key_value_heads.value_or(num_attention_heads); }
-  int64_t head_size() const { return head_dim.value_or(hidden_size / num_attention_heads); }
   double norm_eps() const { return rms_norm_eps; }
-  nn::RotaryOptions rotary() const {
-    return {.dim = head_size(),
-            .theta = rope_theta,
-            .max_position_embeddings = max_position_embeddings,
-            .scaling = rope_scaling};
-  }
 
   LlamaConfig() {
     bos_token_id = 1;
@@ -67,7 +59,7 @@ struct LlamaConfig : PretrainedConfig {
 
   void validate() override {
     settle_heads(num_attention_heads, num_key_value_heads);
-    head_dim = head_size();
+    head_dim = head_dim_of(*this);
   }
 };
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <backplane/model/decoder.h>
-#include <backplane/model/heads.h>
+#include <backplane/model/moe_heads.h>
 #include <backplane/nn/mlp.h>
 
 #include "configuration_llama.h"
@@ -20,6 +20,18 @@ struct AttentionShape {
   int64_t window = 0;  // 0: the whole past
 };
 
+// What a configuration of LLaMA's keys says; biases where it has attention_bias.
+template <class Config>
+AttentionShape attention_shape(const Config& c) {
+  AttentionShape shape = {.hidden_size = c.hidden_size,
+                          .heads = c.num_attention_heads,
+                          .kv_heads = std::optional<int64_t>(c.num_key_value_heads).value_or(c.num_attention_heads),
+                          .head_dim = head_dim_of(c),
+                          .dropout = c.attention_dropout};
+  if constexpr (requires { c.attention_bias; }) shape.qkv_bias = shape.o_bias = c.attention_bias;
+  return shape;
+}
+
 struct LlamaAttentionImpl : nn::Module {
   AttentionShape shape;
   size_t layer;
@@ -33,15 +45,8 @@ struct LlamaAttentionImpl : nn::Module {
         v_proj(register_module("v_proj", nn::Linear(s.hidden_size, s.kv_heads * s.head_dim, s.qkv_bias))),
         o_proj(register_module("o_proj", nn::Linear(s.heads * s.head_dim, s.hidden_size, s.o_bias))) {}
 
-  LlamaAttentionImpl(const LlamaConfig& c, size_t layer)
-      : LlamaAttentionImpl({.hidden_size = c.hidden_size,
-                            .heads = c.num_attention_heads,
-                            .kv_heads = c.kv_heads(),
-                            .head_dim = c.head_size(),
-                            .qkv_bias = c.attention_bias,
-                            .o_bias = c.attention_bias,
-                            .dropout = c.attention_dropout},
-                           layer) {}
+  template <class Config>
+  LlamaAttentionImpl(const Config& c, size_t layer) : LlamaAttentionImpl(attention_shape(c), layer) {}
 
   // x [batch, seq, hidden] -> [batch, seq, hidden]
   Tensor forward(const Tensor& x, DecoderCall& call) {
@@ -93,24 +98,28 @@ struct LlamaModelOf : PreTrained {
   nn::Layers<Layer> layers;
   Norm norm;
 
-  explicit LlamaModelOf(const Config& config)
+  explicit LlamaModelOf(const Config& config, const char* norm_name = "norm")
       : PreTrained(config),
         c(config),
-        rotary(c.rotary()),
+        rotary(rotary_options(c, head_dim_of(c))),
         embed_tokens(this->register_module("embed_tokens", nn::Embedding(c.vocab_size, c.hidden_size, c.pad_token_id))),
         layers(this->register_module(
             "layers", nn::Layers<Layer>(c.num_hidden_layers, [&](int64_t i) { return Layer(c, size_t(i)); }))),
-        norm(this->register_module("norm", Norm(c.hidden_size, c.norm_eps()))) {}
+        norm(this->register_module(norm_name, Norm(c.hidden_size, c.norm_eps()))) {}
 
-  nn::Embedding& input_embeddings() { return embed_tokens; }
   nn::Embedding get_input_embeddings() override { return embed_tokens; }
-  std::span<const std::string_view> arguments() const override { return kDecoderArguments; }
+  std::span<const std::string_view> arguments() const override {
+    if constexpr (requires { c.output_router_logits; }) return kMoeDecoderArguments;
+    return kDecoderArguments;
+  }
 
   // What becomes of the embeddings before the first layer.
   virtual Tensor embedded(const Tensor& x) { return x; }
 
   ModelOutput compute(const ModelInputs& inputs) override {
     DecoderCall call(inputs, c, c.use_cache, embed_tokens);
+    if constexpr (requires { c.output_router_logits; })
+      call.wants_router_logits = inputs.flag("output_router_logits", c.output_router_logits);
     std::tie(call.cos, call.sin) = rotary.forward(call.positions);
     Tensor x = embedded(call.x);
     for (auto& layer : *layers) {

@@ -104,6 +104,14 @@ bool takes(const PreTrainedModel& model, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+// The argument that takes the cache; empty where there is none.
+std::string cache_argument(const PreTrainedModel& model) {
+  for (const char* name : {"past_key_values", "cache_params", "state"}) {
+    if (takes(model, name)) return name;
+  }
+  return "";
+}
+
 // Positions count from the first token that is no padding.
 Tensor positions_of(const Tensor& attention_mask) {
   return (attention_mask.to(at::kLong).cumsum(-1) - 1).masked_fill(attention_mask == 0, 1);
@@ -136,7 +144,8 @@ GenerateResult generate(PreTrainedModel& model, const ModelInputs& inputs, const
   const bool padded = attention_mask.defined() && attention_mask.min().item<int64_t>() == 0;
   Tensor types = inputs.tensor("token_type_ids");
   KvCachePtr cache;
-  if (options.use_cache && takes(model, "past_key_values")) cache = std::make_shared<KvCache>(prompt_length + room);
+  const std::string cache_name = cache_argument(model);
+  if (options.use_cache && !cache_name.empty()) cache = std::make_shared<KvCache>(prompt_length + room);
 
   GenerateResult result;
   std::vector<bool> finished(static_cast<size_t>(batch), false);
@@ -152,7 +161,7 @@ GenerateResult generate(PreTrainedModel& model, const ModelInputs& inputs, const
     if (padded && takes(model, "position_ids")) call.set("position_ids", positions_of(attention_mask).slice(1, past));
     if (types.defined()) call.set("token_type_ids", types.slice(1, past));
     if (takes(model, "logits_to_keep")) call.set("logits_to_keep", int64_t{1});
-    if (cache) call.set("past_key_values", cache);
+    if (cache) call.set(cache_name, cache);
     if (!options.use_cache && takes(model, "use_cache")) call.set("use_cache", false);
     model.prepare_inputs_for_generation(call, past);
 

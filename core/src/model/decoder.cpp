@@ -24,6 +24,7 @@ DecoderCall::DecoderCall(const ModelInputs& inputs, const PretrainedConfig& conf
       positions(inputs.tensor("position_ids")),
       cache(inputs.cache("past_key_values")),
       attention_mask(inputs.tensor("attention_mask")),
+      wants_router_logits(inputs.flag("output_router_logits", false)),
       implementation_(config.attn_implementation),
       wants_attentions_(inputs.flag("output_attentions", config.output_attentions)),
       wants_hidden_states_(inputs.flag("output_hidden_states", config.output_hidden_states)) {
@@ -82,7 +83,7 @@ ModelOutput DecoderCall::finish(const Tensor& last_hidden_state, const char* cac
   output.set(cache_name, cache);
   output.set("hidden_states", hidden_states_);
   output.set("attentions", attentions);
-  output.set("router_logits", router_logits);
+  if (wants_router_logits) output.set("router_logits", router_logits);
   return output;
 }
 
@@ -91,13 +92,41 @@ void check_heads(int64_t num_attention_heads) {
     throw Error(ErrorCode::bad_config, concat("config.json: num_attention_heads is ", num_attention_heads));
 }
 
-void settle_heads(int64_t num_attention_heads, std::optional<int64_t>& num_key_value_heads) {
+void check_heads(int64_t num_attention_heads, int64_t num_key_value_heads) {
   check_heads(num_attention_heads);
-  if (!num_key_value_heads) num_key_value_heads = num_attention_heads;
-  if (*num_key_value_heads <= 0 || num_attention_heads % *num_key_value_heads != 0) {
-    throw Error(ErrorCode::bad_config,
-                concat("config.json: num_attention_heads (", num_attention_heads,
-                       ") is not divisible by num_key_value_heads (", *num_key_value_heads, ")"));
+  if (num_key_value_heads <= 0 || num_attention_heads % num_key_value_heads != 0) {
+    throw Error(ErrorCode::bad_config, concat("config.json: num_attention_heads (", num_attention_heads,
+                                              ") is not divisible by num_key_value_heads (", num_key_value_heads, ")"));
+  }
+}
+
+void settle_heads(int64_t num_attention_heads, std::optional<int64_t>& num_key_value_heads) {
+  num_key_value_heads = num_key_value_heads.value_or(num_attention_heads);
+  check_heads(num_attention_heads, *num_key_value_heads);
+}
+
+void check_layer_count(int64_t num_hidden_layers) {
+  if (num_hidden_layers < 0 || num_hidden_layers > 100'000)
+    throw Error(ErrorCode::bad_config, concat("config.json: num_hidden_layers is ", num_hidden_layers));
+}
+
+void settle_layer_types(std::optional<std::vector<std::string>>& layer_types, int64_t num_hidden_layers,
+                        const std::function<bool(int64_t)>& slides) {
+  check_layer_count(num_hidden_layers);
+  if (!layer_types) {
+    layer_types.emplace();
+    for (int64_t i = 0; i < num_hidden_layers; ++i)
+      layer_types->push_back(slides(i) ? kSlidingAttention : kFullAttention);
+  }
+  if (static_cast<int64_t>(layer_types->size()) < num_hidden_layers) {
+    throw Error(ErrorCode::bad_config, concat("config.json: layer_types has ", layer_types->size(), " entries for ",
+                                              num_hidden_layers, " layers"));
+  }
+  for (const auto& type : *layer_types) {
+    if (type != kSlidingAttention && type != kFullAttention) {
+      throw Error(ErrorCode::bad_config, concat("config.json: layer_types holds '", type, "'; expected '",
+                                                kSlidingAttention, "' or '", kFullAttention, "'"));
+    }
   }
 }
 

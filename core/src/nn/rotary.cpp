@@ -132,4 +132,13 @@ Tensor apply_rotary(const Tensor& x, const Tensor& cos, const Tensor& sin) {
   return at::cat(parts, -1);
 }
 
+Tensor apply_rotary_interleaved(const Tensor& x, const Tensor& cos, const Tensor& sin) {
+  const int64_t half = cos.size(-1);
+  const Tensor c = cos.unsqueeze(1).to(x.scalar_type()), s = sin.unsqueeze(1).to(x.scalar_type());
+  const Tensor pairs = x.slice(-1, 0, 2 * half).unflatten(-1, {half, 2});
+  const Tensor first = pairs.select(-1, 0), second = pairs.select(-1, 1);
+  const Tensor rotated = at::stack({first * c - second * s, second * c + first * s}, -1).flatten(-2);
+  return 2 * half < x.size(-1) ? at::cat({rotated, x.slice(-1, 2 * half)}, -1) : rotated;
+}
+
 }  // namespace backplane::nn

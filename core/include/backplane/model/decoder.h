@@ -1,8 +1,10 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -10,6 +12,7 @@
 #include "backplane/model/named_values.h"
 #include "backplane/nn/layers.h"
 #include "backplane/nn/ops.h"
+#include "backplane/nn/rotary.h"
 
 namespace backplane {
 
@@ -46,6 +49,7 @@ class DecoderCall {
   /// Notes a layer's input, where hidden states are wanted.
   void see(const Tensor& hidden);
   bool wants_attentions() const { return wants_attentions_; }
+  bool wants_router_logits;  // from the arguments; a model sets it by its configuration's default
 
   /// Closes the step of the cache; the result with `last_hidden_state` and all that was noted.
   ModelOutput finish(const Tensor& last_hidden_state, const char* cache_name = "past_key_values");
@@ -62,10 +66,54 @@ class DecoderCall {
   std::map<int64_t, CausalMask> masks_;  // by window
 };
 
-/// Checks num_attention_heads and num_key_value_heads (null: as many) of a config and fills in the latter. Throws
-/// `bad_config` unless both are above 0 and the first is a multiple of the second.
-void settle_heads(int64_t num_attention_heads, std::optional<int64_t>& num_key_value_heads);
 /// Throws `bad_config` unless num_attention_heads is above 0.
 void check_heads(int64_t num_attention_heads);
+/// Throws `bad_config` unless both are above 0 and the first is a multiple of the second.
+void check_heads(int64_t num_attention_heads, int64_t num_key_value_heads);
+/// The same; num_key_value_heads becomes num_attention_heads where it is null.
+void settle_heads(int64_t num_attention_heads, std::optional<int64_t>& num_key_value_heads);
+
+inline constexpr const char* kSlidingAttention = "sliding_attention";
+inline constexpr const char* kFullAttention = "full_attention";
+
+/// Throws `bad_config` unless there are 0 to 100,000 layers; before anything is made for each of them.
+void check_layer_count(int64_t num_hidden_layers);
+
+/// Makes `layer_types` from `slides` where it is null. Throws `bad_config` where there are not as many as layers, or
+/// one is neither kSlidingAttention nor kFullAttention.
+void settle_layer_types(std::optional<std::vector<std::string>>& layer_types, int64_t num_hidden_layers,
+                        const std::function<bool(int64_t)>& slides);
+
+/// Size of a head: `head_dim` where the configuration has one (a key of its own or one that is merely kept) and it is
+/// not null, else hidden_size / num_attention_heads. Only after `check_heads`.
+template <class Config>
+int64_t head_dim_of(const Config& c) {
+  std::optional<int64_t> head_dim;
+  if constexpr (requires { c.head_dim; }) {
+    head_dim = c.head_dim;
+  } else if (const Value* kept = c.find_extra("head_dim"); kept && kept->is_int()) {
+    head_dim = kept->as_int();
+  }
+  return head_dim.value_or(c.hidden_size / c.num_attention_heads);
+}
+
+/// The rotary embeddings that a configuration describes by rope_theta, max_position_embeddings, rope_scaling (a key of
+/// its own or one that is merely kept), partial_rotary_factor and original_max_position_embeddings.
+template <class Config>
+nn::RotaryOptions rotary_options(const Config& c, int64_t head_dim) {
+  nn::RotaryOptions options = {.dim = head_dim,
+                               .theta = static_cast<double>(c.rope_theta),
+                               .max_position_embeddings = c.max_position_embeddings};
+  if constexpr (requires { c.partial_rotary_factor; })
+    options.dim = static_cast<int64_t>(static_cast<double>(head_dim) * c.partial_rotary_factor);
+  if constexpr (requires { c.original_max_position_embeddings; })
+    options.original_max_position_embeddings = c.original_max_position_embeddings;
+  if constexpr (requires { c.rope_scaling; }) {
+    options.scaling = c.rope_scaling;
+  } else if (const Value* scaling = c.find_extra("rope_scaling")) {
+    options.scaling = *scaling;
+  }
+  return options;
+}
 
 }  // namespace backplane

@@ -13,7 +13,7 @@
 
 // The heads that most decoder-only models share: `struct MistralForCausalLM : CausalLMHead<MistralPreTrainedModel,
 // MistralModel> { using CausalLMHead::CausalLMHead; };`. The configuration has hidden_size and vocab_size; the base
-// model gives `last_hidden_state` [batch, seq, hidden] and has `input_embeddings()`.
+// model gives `last_hidden_state` [batch, seq, hidden] and overrides `get_input_embeddings`.
 namespace backplane {
 
 /// A model with `base` inside, under base_model_prefix or the name given; forward takes what the base takes, and more.
@@ -35,6 +35,7 @@ struct ModelWithBase : PreTrained {
     return rules;
   }
   std::span<const std::string_view> arguments() const override { return arguments_; }
+  nn::Embedding get_input_embeddings() override { return base->get_input_embeddings(); }
 
   ModelOutput run_base(const ModelInputs& inputs) { return base->forward(inputs.select(base->arguments())); }
 
@@ -61,9 +62,10 @@ struct CausalLMHead : ModelWithBase<PreTrained, Model> {
         lm_head(this->register_module(options.name, nn::Linear(c.hidden_size, c.vocab_size, options.with_bias))) {}
 
   void tie_weights() override {
-    if (this->config().tie_word_embeddings) lm_head->tie_weight(this->base->input_embeddings()->weight);
+    if (this->config().tie_word_embeddings) lm_head->tie_weight(this->get_input_embeddings()->weight);
   }
   bool can_generate() const override { return true; }
+  nn::Linear get_output_embeddings() override { return lm_head; }
 
   /// x [batch, seq, hidden] -> [batch, seq, vocab]; what a model does to its scores goes in an override.
   virtual Tensor scores(const Tensor& x) { return lm_head(x); }

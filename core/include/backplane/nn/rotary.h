@@ -43,5 +43,7 @@ class RotaryEmbedding {
 /// Rotates the first 2 * cos.size(-1) numbers of each head, its first half against its second.
 /// x [batch, heads, seq, d], cos and sin [batch, seq, dim / 2] -> x's shape and dtype.
 Tensor apply_rotary(const Tensor& x, const Tensor& cos, const Tensor& sin);
+/// The same with neighbours as pairs: number 2i against number 2i + 1.
+Tensor apply_rotary_interleaved(const Tensor& x, const Tensor& cos, const Tensor& sin);
 
 }  // namespace backplane::nn
