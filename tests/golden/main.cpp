@@ -15,6 +15,7 @@
 #include "golden/auto.h"
 #include "golden/chat_templates.h"
 #include "golden/golden.h"
+#include "golden/image_processors.h"
 #include "golden/tokenizers.h"
 
 namespace {
@@ -32,6 +33,7 @@ constexpr Kind kKinds[] = {
     {is_auto_fixture, run_auto_fixture},
     {is_tokenizer_fixture, run_tokenizer_fixture},
     {is_chat_template_fixture, run_chat_template_fixture},
+    {is_image_processor_fixture, run_image_processor_fixture},
 };
 
 GoldenResult judge(const std::filesystem::path& file, const GoldenOptions& options) {
