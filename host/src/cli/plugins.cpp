@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 
@@ -9,6 +10,7 @@
 #include "backplane/host/conformance.h"
 #include "backplane/host/plugin_host.h"
 #include "backplane/host/probe.h"
+#include "backplane/registry/known_models.h"
 #include "backplane/registry/plugin_source.h"
 #include "cli/new_plugin.h"
 #include "cli/verbs.h"
@@ -24,6 +26,7 @@ struct PluginArguments {
   std::string folder;
   std::string like;
   int level = 2;
+  bool known = false;
   bool json = false;
 
   PluginHost& host() const {
@@ -47,7 +50,50 @@ Json to_list(const PluginRecord& record) {
 
 void print(const Json& json) { std::cout << python_dumps(json) << "\n"; }
 
+// How much of the reference's table is served: for each model type, the classes of all model auto classes.
+void run_list_known(const PluginArguments& arguments) {
+  arguments.host().list();
+  const Registry& registry = Registry::process();
+  size_t types = 0, served_types = 0, classes = 0, served_classes = 0;
+  for (const auto& known : KnownModels::get().all()) {
+    if (known.config_class.empty()) continue;  // tokenizers only
+    const std::string type(known.model_type);
+    const auto config = registry.config(type);
+    std::vector<std::string> served, missing;
+    for (const auto auto_class : KnownModels::auto_classes()) {
+      std::vector<std::string> provided;
+      for (const auto& entry : registry.models(auto_class, type)) provided.push_back(entry.class_name);
+      for (const auto name : known.models(auto_class)) {
+        const bool has = std::find(provided.begin(), provided.end(), name) != provided.end();
+        auto& list = has ? served : missing;
+        if (std::find(list.begin(), list.end(), name) == list.end()) list.emplace_back(name);
+      }
+    }
+    ++types;
+    served_types += config.has_value();
+    classes += served.size() + missing.size();
+    served_classes += served.size();
+    const std::string provider = config ? config->provider->id : "";
+    if (arguments.json) {
+      print({{"model_type", type},
+             {"config_class", std::string(known.config_class)},
+             {"provider", config ? Json(provider) : Json()},
+             {"classes", served},
+             {"missing", missing}});
+    } else {
+      std::printf("%-28s %-20s %3zu of %3zu classes%s%s\n", type.c_str(), config ? provider.c_str() : "-",
+                  served.size(), served.size() + missing.size(), config && !missing.empty() ? "; missing " : "",
+                  config ? join(missing).c_str() : "");
+    }
+  }
+  if (!arguments.json) {
+    std::printf("%zu of %zu model types, %zu of %zu classes\n", served_types, types, served_classes, classes);
+  }
+  std::cout << std::flush;
+}
+
 void run_list(const PluginArguments& arguments) {
+  if (arguments.known) return run_list_known(arguments);
   auto& host = arguments.host();
   const auto records = host.list();
   for (const auto& record : records) {
@@ -215,7 +261,9 @@ void add_plugins(CLI::App& app) {
     command->callback([arguments, run] { run(*arguments); });
     return command;
   };
-  add("list", "Every library that was looked at, with its state", run_list);
+  add("list", "Every library that was looked at, with its state", run_list)
+      ->add_flag("--known", arguments->known,
+                 "The model types of transformers instead, and which of their classes are served");
   add("info", "All that one plugin says about itself", run_info)
       ->add_option("PLUGIN", arguments->subject, "Its id or the path of its library")
       ->required();
