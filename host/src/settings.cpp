@@ -9,11 +9,13 @@
 #include <boost/filesystem.hpp>
 #include <cstdlib>
 #include <functional>
+#include <mutex>
 
 #include "backplane/base/error.h"
 #include "backplane/base/files.h"
 #include "backplane/base/log.h"
 #include "backplane/base/strings.h"
+#include "backplane/hub/hub.h"
 #include "sidecar.h"
 
 namespace backplane {
@@ -39,7 +41,8 @@ bool nested_too_deeply(std::string_view yaml) {
     const size_t indent = line.find_first_not_of(' ');
     if (indent == std::string::npos) continue;
     int dashes = 0;
-    for (size_t i = indent; i < line.size() && (line[i] == '-' || line[i] == ' ' || line[i] == '?'); ++i) dashes += line[i] != ' ';
+    for (size_t i = indent; i < line.size() && (line[i] == '-' || line[i] == ' ' || line[i] == '?'); ++i)
+      dashes += line[i] != ' ';
     for (const char c : line) brackets += (c == '[' || c == '{') - (c == ']' || c == '}');
     if (indent > kMaxNesting * 2 || dashes > kMaxNesting || brackets > kMaxNesting) return true;
   }
@@ -58,7 +61,8 @@ class Reader {
   }
 
   void section(const YAML::Node& node, const std::string& name, const std::vector<Member>& members) const {
-    if (!node.IsMap()) refuse(node, concat(name.empty() ? "the file" : "'" + name + "'", " must be a map of keys and values"));
+    if (!node.IsMap())
+      refuse(node, concat(name.empty() ? "the file" : "'" + name + "'", " must be a map of keys and values"));
     for (const auto& entry : node) {
       const std::string key = text(entry.first, "a key");
       const auto member = std::find_if(members.begin(), members.end(), [&](const Member& m) { return m.first == key; });
@@ -93,7 +97,8 @@ class Reader {
 
   bool boolean(const YAML::Node& node, const std::string& key) const {
     bool value = false;
-    if (!node.IsScalar() || !YAML::convert<bool>::decode(node, value)) refuse(node, concat("'", key, "' must be true or false"));
+    if (!node.IsScalar() || !YAML::convert<bool>::decode(node, value))
+      refuse(node, concat("'", key, "' must be true or false"));
     return value;
   }
 
@@ -111,11 +116,12 @@ class SettingsReader : Reader {
   SettingsReader(Settings& settings, const std::string& file) : Reader(file), settings_(settings) {}
 
   void read(const YAML::Node& root) {
-    section(root, "", {{"plugins", [this](const auto& n) { plugins(n); }},
-                       {"trust", [this](const auto& n) { trust(n); }},
-                       {"cache", [this](const auto& n) { settings_.cache_folder = path(text(n, "cache")); }},
-                       {"endpoint", [this](const auto& n) { settings_.endpoint = text(n, "endpoint"); }},
-                       {"threads", [this](const auto& n) { settings_.threads = number(n, "threads", 1, 4096); }}});
+    section(root, "",
+            {{"plugins", [this](const auto& n) { plugins(n); }},
+             {"trust", [this](const auto& n) { trust(n); }},
+             {"cache", [this](const auto& n) { settings_.cache_folder = path(text(n, "cache")); }},
+             {"endpoint", [this](const auto& n) { settings_.endpoint = text(n, "endpoint"); }},
+             {"threads", [this](const auto& n) { settings_.threads = number(n, "threads", 1, 4096); }}});
   }
 
  private:
@@ -123,7 +129,8 @@ class SettingsReader : Reader {
     section(node, "plugins",
             {{"folders",
               [this](const auto& n) {
-                for (const auto& folder : list(n, "plugins.folders")) settings_.plugin_paths.push_back({path(folder), file_});
+                for (const auto& folder : list(n, "plugins.folders"))
+                  settings_.plugin_paths.push_back({path(folder), file_});
               }},
              {"disabled",
               [this](const auto& n) {
@@ -164,9 +171,11 @@ class SidecarReader : Reader {
   SidecarReader(Sidecar& sidecar, const std::string& file) : Reader(file), sidecar_(sidecar) {}
 
   void read(const YAML::Node& root) {
-    section(root, "", {{"priority", [this](const auto& n) { sidecar_.priority = number(n, "priority", -kMaxPriority, kMaxPriority); }},
-                       {"disabled", [this](const auto& n) { sidecar_.disabled = boolean(n, "disabled"); }},
-                       {"documentation", [this](const auto& n) { text(n, "documentation"); }}});
+    section(root, "",
+            {{"priority",
+              [this](const auto& n) { sidecar_.priority = number(n, "priority", -kMaxPriority, kMaxPriority); }},
+             {"disabled", [this](const auto& n) { sidecar_.disabled = boolean(n, "disabled"); }},
+             {"documentation", [this](const auto& n) { text(n, "documentation"); }}});
   }
 
  private:
@@ -197,9 +206,12 @@ bool may_bring_code(const fs::path& file) {
 
 std::string_view to_string(TrustLevel level) {
   switch (level) {
-    case TrustLevel::deny: return "deny";
-    case TrustLevel::locked: return "locked";
-    case TrustLevel::allow: return "allow";
+    case TrustLevel::deny:
+      return "deny";
+    case TrustLevel::locked:
+      return "locked";
+    case TrustLevel::allow:
+      return "allow";
   }
   return "";
 }
@@ -225,7 +237,8 @@ std::string user_cache_folder() {
 
 std::string built_in_plugin_folder() {
   Dl_info library{};
-  if (::dladdr(reinterpret_cast<const void*>(&built_in_plugin_folder), &library) == 0 || library.dli_fname == nullptr) return "";
+  if (::dladdr(reinterpret_cast<const void*>(&built_in_plugin_folder), &library) == 0 || library.dli_fname == nullptr)
+    return "";
   boost::system::error_code ignored;
   const fs::path folder = fs::canonical(library.dli_fname, ignored).parent_path();
   const fs::path installed = folder / "backplane" / "plugins";
@@ -260,10 +273,11 @@ Settings load_settings(const SettingsArguments& arguments) {
     Settings read = settings;
     read.plugin_paths.clear();
     read_settings(read, read_file(file.string(), kMaxBytes), file.string());
-    if (file == files.back() && !may_bring_code(file) && (!read.plugin_paths.empty() || read.prefer != settings.prefer ||
-                                                                read.lock_file != settings.lock_file)) {
-      warn(concat(file.string(), ": its plugins are ignored: the file must be yours, writable by nobody else, and not stand "
-                                 "in a model's folder"));
+    if (file == files.back() && !may_bring_code(file) &&
+        (!read.plugin_paths.empty() || read.prefer != settings.prefer || read.lock_file != settings.lock_file)) {
+      warn(concat(file.string(),
+                  ": its plugins are ignored: the file must be yours, writable by nobody else, and not stand "
+                  "in a model's folder"));
       read.plugin_paths.clear();
       read.prefer = settings.prefer;
       read.lock_file = settings.lock_file;
@@ -279,11 +293,20 @@ Settings load_settings(const SettingsArguments& arguments) {
 
   if (const auto level = environment("BACKPLANE_TRUST"); !level.empty()) {
     const auto parsed = trust_level(level);
-    if (!parsed) throw Error(ErrorCode::bad_settings, concat("BACKPLANE_TRUST is '", level, "'; known: deny, locked, allow"));
+    if (!parsed)
+      throw Error(ErrorCode::bad_settings, concat("BACKPLANE_TRUST is '", level, "'; known: deny, locked, allow"));
     settings.trust = std::min(settings.trust, *parsed);
   }
   if (arguments.trust) settings.trust = std::min(settings.trust, *arguments.trust);
   return settings;
+}
+
+void use_hub_settings() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    const Settings settings = load_settings();
+    set_hub_defaults({.cache_dir = settings.cache_folder, .endpoint = settings.endpoint});
+  });
 }
 
 }  // namespace backplane

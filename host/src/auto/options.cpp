@@ -5,6 +5,7 @@
 #include "backplane/base/log.h"
 #include "backplane/base/strings.h"
 #include "backplane/host/pretrained_options.h"
+#include "backplane/host/settings.h"
 
 namespace backplane {
 namespace {
@@ -101,6 +102,7 @@ void set_option(PretrainedOptions& options, std::string_view name, const Value& 
 }
 
 HubOptions PretrainedOptions::hub() const {
+  use_hub_settings();
   HubOptions hub;
   hub.cache_dir = cache_dir;
   hub.token = token;

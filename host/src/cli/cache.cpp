@@ -22,8 +22,7 @@ struct CacheArguments {
 };
 
 HubCache open_cache() {
-  const Settings settings = load_settings();
-  set_hub_defaults({.cache_dir = settings.cache_folder, .endpoint = settings.endpoint});
+  use_hub_settings();
   return HubCache();
 }
 

@@ -21,8 +21,7 @@ struct DownloadArguments {
 void run_download(const DownloadArguments& arguments) {
   // A limit on the size of files then is an error that says so, instead of the end of the process.
   ::signal(SIGXFSZ, SIG_IGN);
-  const Settings settings = load_settings();
-  set_hub_defaults({.cache_dir = settings.cache_folder, .endpoint = settings.endpoint});
+  use_hub_settings();
   ProgressBars progress;
   const Snapshot snapshot = download(arguments.model, arguments.files, arguments.options, &progress);
   if (arguments.json) {

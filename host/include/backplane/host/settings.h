@@ -61,4 +61,8 @@ std::string user_cache_folder();
 /// The plugin folder of this installation: beside the library in a build tree, below it in an installed one.
 std::string built_in_plugin_folder();
 
+/// Hands `cache` and `endpoint` of the settings to the hub, once a process; every from_pretrained does it. Thread-safe.
+/// Throws as load_settings.
+void use_hub_settings();
+
 }  // namespace backplane
