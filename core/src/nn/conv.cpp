@@ -60,17 +60,28 @@ Tensor ConvTransposeNdImpl<D>::forward(const Tensor& x) const {
 template class ConvTransposeNdImpl<1>;
 template class ConvTransposeNdImpl<2>;
 
-BatchNormImpl::BatchNormImpl(int64_t channels, double eps, double momentum) : eps(eps), momentum(momentum) {
-  weight = register_parameter("weight", uninitialised({channels}));
-  bias = register_parameter("bias", uninitialised({channels}));
+namespace {
+
+thread_local int frozen_depth = 0;
+
+}  // namespace
+
+FrozenBatchNorms::FrozenBatchNorms() { ++frozen_depth; }
+FrozenBatchNorms::~FrozenBatchNorms() { --frozen_depth; }
+
+BatchNormImpl::BatchNormImpl(int64_t channels, double eps, double momentum)
+    : eps(eps), momentum(momentum), frozen_(frozen_depth > 0) {
+  weight = register_parameter("weight", uninitialised({channels}), !frozen_);
+  bias = register_parameter("bias", uninitialised({channels}), !frozen_);
   running_mean = register_buffer("running_mean", uninitialised({channels}));
   running_var = register_buffer("running_var", uninitialised({channels}));
-  num_batches_tracked = register_buffer("num_batches_tracked", at::zeros({}, at::kLong));
+  if (!frozen_) num_batches_tracked = register_buffer("num_batches_tracked", at::zeros({}, at::kLong));
 }
 
 Tensor BatchNormImpl::forward(const Tensor& x) {
-  if (is_training()) num_batches_tracked.add_(1);
-  return at::batch_norm(x, weight, bias, running_mean, running_var, is_training(), momentum, eps, false);
+  const bool learns = is_training() && !frozen_;
+  if (learns) num_batches_tracked.add_(1);
+  return at::batch_norm(x, weight, bias, running_mean, running_var, learns, momentum, eps, false);
 }
 
 GroupNormImpl::GroupNormImpl(int64_t groups, int64_t channels, double eps) : groups(groups), eps(eps) {

@@ -74,11 +74,23 @@ class BatchNormImpl : public Module {
  public:
   explicit BatchNormImpl(int64_t channels, double eps = 1e-5, double momentum = 0.1);
   Tensor forward(const Tensor& x);
-
   Tensor weight, bias, running_mean, running_var, num_batches_tracked;
   double eps, momentum;
+
+ private:
+  bool frozen_;
 };
 TORCH_MODULE(BatchNorm);
+
+/// While it lives, every BatchNorm made in this thread is frozen, as detectors freeze their backbones: training does
+/// not change it, and it has no num_batches_tracked.
+class FrozenBatchNorms {
+ public:
+  FrozenBatchNorms();
+  ~FrozenBatchNorms();
+  FrozenBatchNorms(const FrozenBatchNorms&) = delete;
+  FrozenBatchNorms& operator=(const FrozenBatchNorms&) = delete;
+};
 
 /// Wu and He 2018, https://arxiv.org/abs/1803.08494. x [batch, channels, size…].
 class GroupNormImpl : public Module {
