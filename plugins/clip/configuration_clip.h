@@ -5,13 +5,11 @@
 
 namespace backplane::clip {
 
-struct CLIPTextConfig : PretrainedConfig {
-  static constexpr const char* model_type = "clip_text_model";
-
+// The keys of a text tower of CLIP and those after it.
+struct TextTowerConfig : PretrainedConfig {
   int64_t vocab_size = 49408;
   int64_t hidden_size = 512;
   int64_t intermediate_size = 2048;
-  int64_t projection_dim = 512;
   int64_t num_hidden_layers = 12;
   int64_t num_attention_heads = 8;
   int64_t max_position_embeddings = 77;
@@ -21,7 +19,7 @@ struct CLIPTextConfig : PretrainedConfig {
   double initializer_factor = 1;
   double attention_dropout = 0;
 
-  CLIPTextConfig() {
+  TextTowerConfig() {
     pad_token_id = 1;
     bos_token_id = 49406;
     eos_token_id = 49407;
@@ -32,7 +30,6 @@ struct CLIPTextConfig : PretrainedConfig {
     field(BACKPLANE_FIELD(vocab_size));
     field(BACKPLANE_FIELD(hidden_size));
     field(BACKPLANE_FIELD(intermediate_size));
-    field(BACKPLANE_FIELD(projection_dim));
     field(BACKPLANE_FIELD(num_hidden_layers));
     field(BACKPLANE_FIELD(num_attention_heads));
     field(BACKPLANE_FIELD(max_position_embeddings));
@@ -44,12 +41,10 @@ struct CLIPTextConfig : PretrainedConfig {
   }
 };
 
-struct CLIPVisionConfig : PretrainedConfig {
-  static constexpr const char* model_type = "clip_vision_model";
-
+// The keys of a vision tower.
+struct VisionTowerConfig : PretrainedConfig {
   int64_t hidden_size = 768;
   int64_t intermediate_size = 3072;
-  int64_t projection_dim = 512;
   int64_t num_hidden_layers = 12;
   int64_t num_attention_heads = 12;
   int64_t num_channels = 3;
@@ -65,7 +60,6 @@ struct CLIPVisionConfig : PretrainedConfig {
     PretrainedConfig::fields(field);
     field(BACKPLANE_FIELD(hidden_size));
     field(BACKPLANE_FIELD(intermediate_size));
-    field(BACKPLANE_FIELD(projection_dim));
     field(BACKPLANE_FIELD(num_hidden_layers));
     field(BACKPLANE_FIELD(num_attention_heads));
     field(BACKPLANE_FIELD(num_channels));
@@ -76,6 +70,28 @@ struct CLIPVisionConfig : PretrainedConfig {
     field(BACKPLANE_FIELD(attention_dropout));
     field(BACKPLANE_FIELD(layer_norm_eps));
     field(BACKPLANE_FIELD(hidden_act));
+  }
+};
+
+struct CLIPTextConfig : TextTowerConfig {
+  static constexpr const char* model_type = "clip_text_model";
+
+  int64_t projection_dim = 512;
+
+  void fields(FieldVisitor& field) override {
+    TextTowerConfig::fields(field);
+    field(BACKPLANE_FIELD(projection_dim));
+  }
+};
+
+struct CLIPVisionConfig : VisionTowerConfig {
+  static constexpr const char* model_type = "clip_vision_model";
+
+  int64_t projection_dim = 512;
+
+  void fields(FieldVisitor& field) override {
+    VisionTowerConfig::fields(field);
+    field(BACKPLANE_FIELD(projection_dim));
   }
 };
 
@@ -98,19 +114,23 @@ struct DualConfig : PretrainedConfig {
   }
 };
 
-struct CLIPConfig : DualConfig<CLIPTextConfig, CLIPVisionConfig> {
-  static constexpr const char* model_type = "clip";
-
+// The same with projections to one space.
+template <class TextConfig, class VisionConfig>
+struct ProjectedConfig : DualConfig<TextConfig, VisionConfig> {
   int64_t projection_dim = 512;
   double logit_scale_init_value = 2.6592;
   double initializer_factor = 1;
 
   void fields(FieldVisitor& field) override {
-    DualConfig::fields(field);
+    DualConfig<TextConfig, VisionConfig>::fields(field);
     field(BACKPLANE_FIELD(projection_dim));
     field(BACKPLANE_FIELD(logit_scale_init_value));
     field(BACKPLANE_FIELD(initializer_factor));
   }
+};
+
+struct CLIPConfig : ProjectedConfig<CLIPTextConfig, CLIPVisionConfig> {
+  static constexpr const char* model_type = "clip";
 };
 
 }  // namespace backplane::clip

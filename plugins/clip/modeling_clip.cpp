@@ -34,38 +34,10 @@ struct CLIPVisionModel : CLIPPreTrainedModel<CLIPVisionConfig> {
   ModelOutput compute(const ModelInputs& inputs) override { return vision_model(inputs); }
 };
 
-struct CLIPModel : CLIPPreTrainedModel<CLIPConfig> {
-  CLIPTextTransformer text_model;
-  CLIPVisionTransformer vision_model;
-  nn::Linear visual_projection, text_projection;
-  Tensor logit_scale;
-
-  explicit CLIPModel(const CLIPConfig& c)
-      : CLIPPreTrainedModel(c),
-        text_model(register_module("text_model", CLIPTextTransformer(c.text_config))),
-        vision_model(register_module("vision_model", CLIPVisionTransformer(c.vision_config))),
-        visual_projection(
-            register_module("visual_projection", nn::Linear(c.vision_config.hidden_size, c.projection_dim, false))),
-        text_projection(
-            register_module("text_projection", nn::Linear(c.text_config.hidden_size, c.projection_dim, false))),
-        logit_scale(register_parameter("logit_scale", nn::uninitialised({}))) {}
-
+struct CLIPModel : CLIPModelOf<CLIPConfig, CLIPTextTransformer, CLIPVisionTransformer> {
+  using CLIPModelOf::CLIPModelOf;
+  CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "clip"}; }
   nn::Embedding get_input_embeddings() override { return text_model->embeddings->token_embedding; }
-
-  std::span<const std::string_view> arguments() const override {
-    static constexpr auto kNames = extend(kTextArguments, "pixel_values", "interpolate_pos_encoding", "return_loss");
-    return kNames;
-  }
-
-  ModelOutput compute(const ModelInputs& inputs) override {
-    const auto vision = vision_model(for_part(inputs, kVisionArguments, config()));
-    const auto text = text_model(for_part(inputs, kTextArguments, config()));
-    ModelOutput output = compare(inputs, text_projection(text["pooler_output"]),
-                                 visual_projection(vision["pooler_output"]), logit_scale);
-    set_part(output, "text_model_output", text);
-    set_part(output, "vision_model_output", vision);
-    return output;
-  }
 };
 
 // A linear map of the mean of all patches.

@@ -6,6 +6,7 @@
 #include <backplane/model/composite.h>
 #include <backplane/nn/multimodal.h>
 #include <backplane/nn/uninitialised.h>
+#include <backplane/nn/vision.h>
 
 #include "configuration_clip.h"
 
@@ -191,7 +192,8 @@ struct CLIPVisionEmbeddingsImpl : nn::Module {
     const Tensor x = at::cat({class_embedding.expand({patches.size(0), 1, -1}), patches}, 1);
     const bool fits = height == image_size && width == image_size;
     return x + (fits ? position_embedding->weight
-                     : resize_positions(position_embedding->weight, 1, height / patch_size, width / patch_size));
+                     : resize_positions(position_embedding->weight.unsqueeze(0), 1,
+                                        {height / patch_size, width / patch_size}));
   }
 };
 TORCH_MODULE(CLIPVisionEmbeddings);
@@ -217,8 +219,12 @@ struct CLIPTextTransformerImpl : nn::Module {
 
   template <class Config>
   explicit CLIPTextTransformerImpl(const Config& c)
+      : CLIPTextTransformerImpl(c, c.eos_token_id.is_int() ? c.eos_token_id.as_int() : -1) {}
+
+  template <class Config>
+  CLIPTextTransformerImpl(const Config& c, int64_t eos)
       : flags(c),
-        eos(c.eos_token_id.is_int() ? c.eos_token_id.as_int() : -1),
+        eos(eos),
         embeddings(register_module("embeddings", CLIPTextEmbeddings(c))),
         encoder(register_module("encoder", CLIPEncoder(c))),
         final_layer_norm(register_module("final_layer_norm", nn::LayerNorm(c.hidden_size, c.layer_norm_eps))) {}
@@ -284,5 +290,44 @@ inline ModelOutput compare(const ModelInputs& inputs, Tensor text_embeds, Tensor
   output.set("image_embeds", image_embeds);
   return output;
 }
+
+// Two towers whose pooled states, projected, are compared. `Text` and `Vision` are made from their configurations, and
+// called with the arguments of the model.
+template <class C, class Text, class Vision>
+struct CLIPModelOf : PreTrainedModel {
+  using Config = C;
+  Text text_model;
+  Vision vision_model;
+  nn::Linear visual_projection, text_projection;
+  Tensor logit_scale;
+
+  explicit CLIPModelOf(const C& c)
+      : PreTrainedModel(c),
+        text_model(register_module("text_model", Text(c.text_config))),
+        vision_model(register_module("vision_model", Vision(c.vision_config))),
+        visual_projection(
+            register_module("visual_projection", nn::Linear(c.vision_config.hidden_size, c.projection_dim, false))),
+        text_projection(
+            register_module("text_projection", nn::Linear(c.text_config.hidden_size, c.projection_dim, false))),
+        logit_scale(register_parameter("logit_scale", nn::uninitialised({}))) {}
+
+  std::span<const std::string_view> arguments() const override {
+    static constexpr auto kNames = extend(kTextArguments, "pixel_values", "interpolate_pos_encoding", "return_loss");
+    return kNames;
+  }
+
+  // The state that stands for the text, [batch, hidden].
+  virtual Tensor pooled(const ModelOutput& text) const { return text["pooler_output"]; }
+
+  ModelOutput compute(const ModelInputs& inputs) override {
+    const auto vision = vision_model(for_part(inputs, arguments(), config()));
+    const auto text = text_model(for_part(inputs, arguments(), config()));
+    ModelOutput output =
+        compare(inputs, text_projection(pooled(text)), visual_projection(vision["pooler_output"]), logit_scale);
+    set_part(output, "text_model_output", text);
+    set_part(output, "vision_model_output", vision);
+    return output;
+  }
+};
 
 }  // namespace backplane::clip

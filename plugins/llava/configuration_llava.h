@@ -5,11 +5,33 @@
 
 namespace backplane::llava {
 
-struct LlavaConfig : PretrainedConfig {
-  static constexpr const char* model_type = "llava";
-
+// A vision tower and a language model of any type.
+struct VisionTextConfig : PretrainedConfig {
   std::shared_ptr<PretrainedConfig> vision_config, text_config;
   int64_t image_token_index = 32000;
+
+  void parts(FieldVisitor& field, const char* vision_type, const char* text_type) {
+    field(BACKPLANE_FIELD(vision_config), vision_type);
+    field(BACKPLANE_FIELD(text_config), text_type);
+    field(BACKPLANE_FIELD(image_token_index));
+    field.alias("image_token_id", "image_token_index");
+  }
+
+  void validate() override {
+    if (!vision_config || !text_config)
+      throw Error(ErrorCode::bad_config, "vision_config and text_config are needed, and one is null");
+  }
+};
+
+inline void check_strategy(const std::string& strategy) {
+  if (strategy == "default" || strategy == "full") return;
+  throw Error(ErrorCode::bad_config,
+              concat("vision_feature_select_strategy is '", strategy, "'; expected 'default' or 'full'"));
+}
+
+struct LlavaConfig : VisionTextConfig {
+  static constexpr const char* model_type = "llava";
+
   std::string projector_hidden_act = "gelu";
   std::string vision_feature_select_strategy = "default";  // or "full"
   Value vision_feature_layer = -2;                         // a number or a list
@@ -18,10 +40,7 @@ struct LlavaConfig : PretrainedConfig {
 
   void fields(FieldVisitor& field) override {
     PretrainedConfig::fields(field);
-    field(BACKPLANE_FIELD(vision_config), "clip_vision_model");
-    field(BACKPLANE_FIELD(text_config), "llama");
-    field(BACKPLANE_FIELD(image_token_index));
-    field.alias("image_token_id", "image_token_index");
+    parts(field, "clip_vision_model", "llama");
     field(BACKPLANE_FIELD(projector_hidden_act));
     field(BACKPLANE_FIELD(vision_feature_select_strategy));
     field(BACKPLANE_FIELD(vision_feature_layer));
@@ -30,12 +49,8 @@ struct LlavaConfig : PretrainedConfig {
   }
 
   void validate() override {
-    if (vision_feature_select_strategy != "default" && vision_feature_select_strategy != "full") {
-      throw Error(ErrorCode::bad_config, concat("vision_feature_select_strategy is '", vision_feature_select_strategy,
-                                                "'; expected 'default' or 'full'"));
-    }
-    if (!vision_config || !text_config)
-      throw Error(ErrorCode::bad_config, "vision_config and text_config are needed, and one is null");
+    VisionTextConfig::validate();
+    check_strategy(vision_feature_select_strategy);
   }
 };
 

@@ -38,4 +38,15 @@ void take_old_part(PretrainedConfig& owner, std::string_view old_key, Pretrained
   owner.extra.erase(found);
 }
 
+void read_flat_part(const PretrainedConfig& owner, PretrainedConfig& part) {
+  FieldLister lister;
+  const_cast<PretrainedConfig&>(owner).fields(lister);
+  Json json = write_config(owner);
+  for (const auto& [key, inside] : lister.configs) json.erase(key);
+  for (const auto& [alias, key] : lister.aliases) {
+    if (const auto found = json.find(key); found != json.end()) json[alias] = Json(*found);
+  }
+  read_config(part, json, "config.json");
+}
+
 }  // namespace backplane

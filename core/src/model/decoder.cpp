@@ -16,6 +16,9 @@ Tensor packing_mask(const Tensor& positions, at::ScalarType dtype) {
   return lowest_where(sequence.unsqueeze(2) != sequence.unsqueeze(1), dtype).unsqueeze(1);
 }
 
+// The key, among masks by window, of a mask for every window.
+constexpr int64_t kAnyWindow = -1;
+
 }  // namespace
 
 DecoderCall::DecoderCall(const ModelInputs& inputs, const PretrainedConfig& config, bool use_cache,
@@ -23,11 +26,18 @@ DecoderCall::DecoderCall(const ModelInputs& inputs, const PretrainedConfig& conf
     : x(inputs.tensor("inputs_embeds")),
       positions(inputs.tensor("position_ids")),
       cache(inputs.cache("past_key_values")),
-      attention_mask(inputs.tensor("attention_mask")),
       wants_router_logits(inputs.flag("output_router_logits", false)),
       implementation_(config.attn_implementation),
       wants_attentions_(inputs.flag("output_attentions", config.output_attentions)),
       wants_hidden_states_(inputs.flag("output_hidden_states", config.output_hidden_states)) {
+  // Or two ready-made masks: of layers that see all, and of those with a window.
+  const Argument* mask = inputs.find("attention_mask");
+  if (const auto* masks = mask ? std::get_if<std::vector<Tensor>>(mask) : nullptr; masks && masks->size() == 2) {
+    masks_[0].mask = attention_mask = masks->front();
+    masks_[kAnyWindow].mask = masks->back();
+  } else {
+    attention_mask = inputs.tensor("attention_mask");
+  }
   const Tensor ids = inputs.tensor("input_ids");
   if (ids.defined() == x.defined()) throw Error(ErrorCode::invalid_value, "give either input_ids or inputs_embeds");
   if (ids.defined()) x = embeddings->forward(ids);
@@ -45,6 +55,7 @@ DecoderCall::DecoderCall(const ModelInputs& inputs, const PretrainedConfig& conf
 }
 
 const CausalMask& DecoderCall::mask(int64_t window, at::ScalarType dtype) {
+  if (const auto given = masks_.find(kAnyWindow); window > 0 && given != masks_.end()) return given->second;
   auto [entry, is_new] = masks_.try_emplace(window);
   if (is_new) entry->second = decoder_mask(attention_mask, seq, past, dtype, window);
   return entry->second;

@@ -1,6 +1,6 @@
 #include "backplane/nn/multimodal.h"
 
-#include <cmath>
+#include <algorithm>
 
 #include "backplane/base/error.h"
 #include "backplane/base/strings.h"
@@ -49,17 +49,29 @@ Tensor select_features(const std::vector<Tensor>& hidden_states, const Value& la
   return chosen.size() == 1 ? chosen.front() : at::cat(chosen, -1);
 }
 
-Tensor resize_positions(const Tensor& table, int64_t prefix, int64_t height, int64_t width) {
-  const int64_t count = table.size(0) - prefix, hidden = table.size(1);
-  const auto side = static_cast<int64_t>(std::sqrt(static_cast<double>(count)));
-  if (side * side != count || height <= 0 || width <= 0) {
-    throw Error(ErrorCode::invalid_value, concat("positions of ", count, " patches cannot become a grid of ", height,
-                                                 " x ", width, "; expected a square and a grid of at least one patch"));
+Tensor segmented_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& lengths,
+                           const AttentionOptions& options) {
+  if (lengths.size() <= 1) return attention(q, k, v, options);
+  if (options.probs) {
+    const Tensor segment = at::repeat_interleave(at::tensor(lengths, at::kLong));
+    AttentionOptions masked = options;
+    masked.mask = lowest_where(segment.unsqueeze(0) != segment.unsqueeze(1), q.scalar_type());
+    return attention(q, k, v, masked);
   }
-  Tensor grid = table.slice(0, prefix).view({1, side, side, hidden}).permute({0, 3, 1, 2});
-  grid = at::upsample_bicubic2d(grid, at::IntArrayRef({height, width}), false);
-  grid = grid.permute({0, 2, 3, 1}).reshape({height * width, hidden});
-  return prefix == 0 ? grid : at::cat({table.slice(0, 0, prefix), grid});
+  if (std::all_of(lengths.begin(), lengths.end(), [&](int64_t one) { return one == lengths.front(); })) {
+    const auto fold = [&](const Tensor& x) {
+      return x[0].unflatten(1, {-1, lengths.front()}).transpose(0, 1);  // [segments, heads, length, d]
+    };
+    return attention(fold(q), fold(k), fold(v), options).transpose(0, 1).flatten(1, 2).unsqueeze(0);
+  }
+  std::vector<Tensor> parts;
+  int64_t from = 0;
+  for (const int64_t length : lengths) {
+    const auto cut = [&](const Tensor& x) { return x.slice(2, from, from + length); };
+    parts.push_back(attention(cut(q), cut(k), cut(v), options));
+    from += length;
+  }
+  return at::cat(parts, 2);
 }
 
 }  // namespace backplane

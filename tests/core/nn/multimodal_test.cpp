@@ -44,11 +44,14 @@ TEST_CASE("vision features come from one hidden state or several, with or withou
   CHECK_THROWS_WITH(select_features(states, 0, "some"), Catch::Contains("'some'"));
 }
 
-TEST_CASE("positions of a grid keep the class token and a constant field") {
-  const Tensor table = at::cat({at::full({1, 2}, 7.0), at::full({4, 2}, 3.0)});
-  const Tensor resized = resize_positions(table, 1, 3, 2);
-  CHECK(resized.sizes() == at::IntArrayRef({7, 2}));
-  CHECK(at::equal(resized[0], table[0]));
-  CHECK(at::allclose(resized.slice(0, 1), at::full({6, 2}, 3.0)));
-  CHECK_THROWS_AS(resize_positions(at::zeros({4, 2}), 1, 2, 2), Error);
+TEST_CASE("segments of a packed row see themselves only") {
+  at::manual_seed(1);
+  const Tensor q = at::randn({1, 2, 6, 4}), k = at::randn({1, 2, 6, 4}), v = at::randn({1, 2, 6, 4});
+  for (const std::vector<int64_t>& lengths : {std::vector<int64_t>{3, 3}, {1, 5}, {6}}) {
+    Tensor probs;
+    const Tensor packed = segmented_attention(q, k, v, lengths, {});
+    CHECK(at::allclose(packed, segmented_attention(q, k, v, lengths, {.probs = &probs}), 1e-5, 1e-6));
+    const Tensor first = attention(q.slice(2, 0, lengths[0]), k.slice(2, 0, lengths[0]), v.slice(2, 0, lengths[0]), {});
+    CHECK(at::allclose(packed.slice(2, 0, lengths[0]), first, 1e-5, 1e-6));
+  }
 }

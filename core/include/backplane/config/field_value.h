@@ -18,4 +18,7 @@ int64_t int_field(const PretrainedConfig& config, std::string_view key);
 /// the key (text_config_dict of old CLIP files, whose values win). Does nothing where it is absent or null.
 void take_old_part(PretrainedConfig& owner, std::string_view old_key, PretrainedConfig& part);
 
+/// Reads all that `owner` has beside its parts over the defaults of `part`: old files of models that had no parts yet.
+void read_flat_part(const PretrainedConfig& owner, PretrainedConfig& part);
+
 }  // namespace backplane

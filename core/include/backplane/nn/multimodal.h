@@ -5,6 +5,7 @@
 
 #include "backplane/config/value.h"
 #include "backplane/nn/layers.h"
+#include "backplane/nn/ops.h"
 
 // What models of two kinds of input share. Thread-safe.
 namespace backplane {
@@ -27,8 +28,9 @@ Tensor scatter_features(const Tensor& embeds, const Tensor& mask, const Tensor& 
 /// the end; without their first token where `strategy` is "default", whole where it is "full". Throws `invalid_value`.
 Tensor select_features(const std::vector<Tensor>& hidden_states, const Value& layer, std::string_view strategy);
 
-/// Learned positions of a square grid for another grid: table [prefix + side^2, hidden] -> [prefix + height * width,
-/// hidden], bicubic; the first `prefix` rows (class tokens) as they are.
-Tensor resize_positions(const Tensor& table, int64_t prefix, int64_t height, int64_t width);
+/// Attention within each segment of a packed row, whose `lengths` add up to the row's: q, k and v [1, heads, seq, d] ->
+/// the same shape. `options` has no mask; with `probs` they are those of the whole row.
+Tensor segmented_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& lengths,
+                           const AttentionOptions& options);
 
 }  // namespace backplane
