@@ -23,9 +23,8 @@ using Pattern = std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)>;
 Pattern compile(const std::string& pattern) {
   int error = 0;
   PCRE2_SIZE offset = 0;
-  Pattern code(
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), 0, &error, &offset, nullptr),
-      &pcre2_code_free);
+  Pattern code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), 0, &error, &offset, nullptr),
+               &pcre2_code_free);
   if (!code) {
     throw Error(ErrorCode::bad_plugin,
                 concat("the plugin's pattern '", pattern, "' is no regular expression (at ", offset, ")"));
@@ -65,10 +64,10 @@ class Renames {
     for (const auto& [code, by] : renames_) {
       std::string renamed(2 * name.size() + 2 * by.size() + 64, '\0');
       PCRE2_SIZE length = renamed.size();
-      const int replaced = pcre2_substitute(
-          code.get(), reinterpret_cast<PCRE2_SPTR>(name.data()), name.size(), 0, PCRE2_SUBSTITUTE_GLOBAL, nullptr,
-          nullptr, reinterpret_cast<PCRE2_SPTR>(by.data()), by.size(), reinterpret_cast<PCRE2_UCHAR*>(renamed.data()),
-          &length);
+      const int replaced =
+          pcre2_substitute(code.get(), reinterpret_cast<PCRE2_SPTR>(name.data()), name.size(), 0,
+                           PCRE2_SUBSTITUTE_GLOBAL, nullptr, nullptr, reinterpret_cast<PCRE2_SPTR>(by.data()),
+                           by.size(), reinterpret_cast<PCRE2_UCHAR*>(renamed.data()), &length);
       if (replaced < 0) {
         throw Error(ErrorCode::bad_checkpoint, concat("the tensor name '", name, "' cannot be renamed to '", by, "'"));
       }
@@ -96,6 +95,15 @@ std::string modern_name(std::string name) {
     return name;
   }
   return name;
+}
+
+// AC-113
+bool has_part(const std::string& name, const std::vector<std::string>& modules) {
+  if (modules.empty()) return false;
+  const auto parts = split(name, '.');
+  return std::any_of(parts.begin(), parts.end(), [&](const auto& part) {
+    return std::find(modules.begin(), modules.end(), part) != modules.end();
+  });
 }
 
 struct Target {
@@ -186,7 +194,12 @@ LoadingInfo load_weights(PreTrainedModel& model, const Checkpoint& checkpoint, c
     }
   }
 
-  const at::ScalarType dtype = options.dtype.value_or(at::kFloat);
+  const at::ScalarType wanted = options.dtype.value_or(at::kFloat);
+  const auto dtype_of = [&](const std::string& name) {
+    const bool wide = (wanted == at::kHalf && has_part(name, rules.keep_in_fp32)) ||
+                      ((wanted == at::kHalf || wanted == at::kBFloat16) && has_part(name, rules.keep_in_fp32_strict));
+    return wide ? at::kFloat : wanted;
+  };
   std::unordered_set<const void*> filled;  // tensors that got their numbers; tied names are one tensor
   for (const auto& target : targets) {
     const void* identity = target.tensor.unsafeGetTensorImpl();
@@ -204,7 +217,7 @@ LoadingInfo load_weights(PreTrainedModel& model, const Checkpoint& checkpoint, c
       continue;
     }
     Tensor value = checkpoint.tensor(source->second);
-    if (target.tensor.is_floating_point()) value = value.to(dtype);
+    if (target.tensor.is_floating_point()) value = value.to(dtype_of(target.name));
     if (!target.tensor.is_floating_point() && value.scalar_type() != target.tensor.scalar_type())
       value = value.to(target.tensor.scalar_type());
     Tensor(target.tensor).set_data(value);
@@ -219,7 +232,8 @@ LoadingInfo load_weights(PreTrainedModel& model, const Checkpoint& checkpoint, c
     if (filled.contains(target.tensor.unsafeGetTensorImpl())) continue;
     if (target.tensor.is_floating_point())
       Tensor(target.tensor)
-          .set_data(at::empty(target.tensor.sizes(), target.tensor.options().dtype(dtype).requires_grad(false)));
+          .set_data(at::empty(target.tensor.sizes(),
+                              target.tensor.options().dtype(dtype_of(target.name)).requires_grad(false)));
     initialise(target.name, target.tensor);
     filled.insert(target.tensor.unsafeGetTensorImpl());
     if (!mismatched && !ignore_missing.match(target.name)) info.missing_keys.push_back(target.name);

@@ -205,7 +205,9 @@ ResolvedModel resolve_model(std::string_view auto_name, const std::string& name_
   }
   const ModelView view = resolve_model_view(auto_name, folder, options);
   Json unused;
-  const auto config = build_config(view.config, folder, options, unused);
+  PretrainedOptions of_config = options;
+  if (options.torch_dtype == Value("auto")) of_config.torch_dtype = {};  // the file's own dtype is what it asks for
+  const auto config = build_config(view.config, folder, of_config, unused);
   unused.erase("torch_dtype");  // the loader's own
   const auto entry = loaded_entry(auto_name, view.choice);
   return {text_part_for(entry, config), entry, to_value(unused).as_object(), folder.files(), folder.gguf_file()};

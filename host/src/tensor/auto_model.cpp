@@ -53,11 +53,20 @@ AttnImplementation attention_named(const Value& name) {
   return text == "eager" ? AttnImplementation::eager : AttnImplementation::sdpa;
 }
 
-void set_attention(PretrainedConfig& config, const Value& wanted) {
+void set_attention(PretrainedConfig& config, const ModelEntry& entry, const Value& wanted) {
   const Value of_file = config.attn_implementation_asked ? Value(*config.attn_implementation_asked) : Value();  // AC-20
   const Value* name = wanted.is_object() ? wanted.find("") : &wanted;
   if (!name || name->is_null()) name = &of_file;
-  if (!name->is_null()) config.set_attn_implementation(attention_named(*name));
+  if (!name->is_null()) {
+    const auto asked = attention_named(*name);
+    if (asked == AttnImplementation::sdpa && !entry.supports_sdpa) {
+      throw Error(ErrorCode::invalid_value,
+                  concat(entry.class_name, " has no attention by sdpa; use attn_implementation 'eager'"));
+    }
+    config.set_attn_implementation(asked);
+  } else if (!entry.supports_sdpa) {
+    config.set_attn_implementation(AttnImplementation::eager);
+  }
   if (!wanted.is_object()) return;
   for (const auto& [key, value] : wanted.as_object()) {
     if (auto* part = key.empty() || value.is_null() ? nullptr : config.part(key)) {
@@ -103,7 +112,7 @@ ModelPtr model_from_pretrained(AutoClass auto_class, const std::string& name, co
   }
   auto resolved = resolve_model(auto_class.name, name_or_path, options);
   auto& config = *resolved.config;
-  set_attention(config, options.attn_implementation);
+  set_attention(config, resolved.entry, options.attn_implementation);
   const auto checkpoint = open_weights(resolved, options);
   const auto dtype = wanted_dtype(options.torch_dtype, config, checkpoint.get());
   config.torch_dtype = std::string(torch_dtype_name(dtype_of(dtype.value_or(at::kFloat))));  // AC-110
@@ -144,7 +153,10 @@ ModelPtr model_from_pretrained(AutoClass auto_class, const std::string& name, co
 }
 
 ModelPtr model_from_config(AutoClass auto_class, const PretrainedConfig& config, const PretrainedOptions& options) {
-  ModelPtr model = resolve_model_class(auto_class.name, config).create(config);
+  const ModelEntry entry = resolve_model_class(auto_class.name, config);
+  const auto own = config.clone();
+  set_attention(*own, entry, options.attn_implementation);
+  ModelPtr model = entry.create(*own);
   const auto dtype = options.torch_dtype.is_null() && config.torch_dtype
                          ? std::optional(dtype_named(*config.torch_dtype))
                          : wanted_dtype(options.torch_dtype, config, nullptr);

@@ -8,6 +8,7 @@
 
 #include "backplane/base/type_name.h"
 #include "backplane/config/pretrained_config.h"
+#include "backplane/model/create.h"
 #include "backplane/registry/build_fingerprint.h"
 #include "backplane/registry/plugin_abi.h"
 #include "backplane/registry/registry.h"
@@ -26,11 +27,14 @@ class PluginRegistrar {
     registration_.configs.push_back({std::move(model_type), type_name<Config>(), &create_config<Config>, nullptr});
   }
 
-  /// A model class for an auto class and the model_type of the last `config`. `Model::Config` is its configuration.
+  /// A model class for an auto class and the model_type of the last `config`. `Model::Config` is its configuration;
+  /// a class without sdpa attention says `static constexpr bool supports_sdpa = false;` and runs eager (AC-114,
+  /// AC-115).
   template <class Model>
   void model(AutoClass auto_class) {
     registration_.models.push_back({std::string(auto_class.name), model_type_, type_name<Model>(),
-                                    type_name<typename Model::Config>(), &create_model<Model>, nullptr});
+                                    type_name<typename Model::Config>(), &backplane::create_model<Model>, nullptr,
+                                    sdpa});
   }
 
   /// Tokenizer classes by name, for the model_type of the last `config`; an empty name: there is none of that kind.
@@ -51,15 +55,6 @@ class PluginRegistrar {
   template <class Config>
   static std::shared_ptr<PretrainedConfig> create_config() {
     return make_config<Config>();
-  }
-  template <class Model>
-  static std::shared_ptr<PreTrainedModel> create_model(const PretrainedConfig& config) {
-    auto own = std::make_shared<typename Model::Config>(dynamic_cast<const typename Model::Config&>(config));
-    own->validate();
-    auto model = std::make_shared<Model>(*own);
-    model->own_config(own);
-    model->tie_weights();
-    return model;
   }
 
   Registration& registration_;

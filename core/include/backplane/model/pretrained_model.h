@@ -28,6 +28,10 @@ struct CheckpointRules {
   /// Names of checkpoints that are not the model's: regular expression -> replacement ("$1" is a group). The first that
   /// is found in a name is replaced there, wherever it stands (AC-99).
   std::vector<std::pair<std::string, std::string>> renames = {};
+  /// Modules, by a part of their dotted name ("wo"), that stay float32 in a model loaded as float16; the strict ones in
+  /// a bfloat16 model too (AC-113).
+  std::vector<std::string> keep_in_fp32 = {};
+  std::vector<std::string> keep_in_fp32_strict = {};
 };
 
 /// Base of all model classes: a torch::nn::Module whose parameter names are the checkpoint's. Parameters are

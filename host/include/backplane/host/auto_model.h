@@ -4,6 +4,8 @@
 #include <string>
 
 #include "backplane/host/pretrained_options.h"
+#include "backplane/host/register.h"
+#include "backplane/model/create.h"
 #include "backplane/model/loading.h"
 #include "backplane/model/pretrained_model.h"
 #include "backplane/registry/registry.h"
@@ -33,6 +35,13 @@ struct AutoModelOf {
   }
   static ModelPtr from_config(const PretrainedConfig& config, const PretrainedOptions& options = {}) {
     return model_from_config(kClass, config, options);
+  }
+  /// Registers a model class for a configuration class of this program, as register_model says (AC-30, AC-31).
+  template <class Config, class Model>
+  static void register_(bool exist_ok = false) {
+    register_model({std::string(kClass.name), Config::model_type, type_name<Model>(),
+                    type_name<typename Model::Config>(), &create_model<Model>, nullptr, has_sdpa<Model>()},
+                   type_name<Config>(), exist_ok);
   }
 };
 

@@ -47,6 +47,7 @@ struct ModelEntry {
   std::string config_class;
   ModelFactory create = nullptr;  // null: declared only
   ProviderPtr provider;
+  bool supports_sdpa = true;
 };
 
 /// auto class x model_type -> tokenizer or processor class, by name: slow, fast, or both.
