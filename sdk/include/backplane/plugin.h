@@ -32,6 +32,8 @@ class PluginRegistrar {
   /// AC-115).
   template <class Model>
   void model(AutoClass auto_class) {
+    bool sdpa = true;
+    if constexpr (requires { Model::supports_sdpa; }) sdpa = Model::supports_sdpa;
     registration_.models.push_back({std::string(auto_class.name), model_type_, type_name<Model>(),
                                     type_name<typename Model::Config>(), &backplane::create_model<Model>, nullptr,
                                     sdpa});
