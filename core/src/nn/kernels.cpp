@@ -22,6 +22,7 @@ namespace {
 constexpr int64_t kLanes = 16;
 constexpr int64_t kPair = 2 * kLanes;
 typedef float Lanes __attribute__((vector_size(64)));
+typedef double Wide __attribute__((vector_size(128)));
 typedef uint32_t Words __attribute__((vector_size(64)));
 
 BACKPLANE_INLINE float widen(float x) { return x; }
@@ -106,15 +107,19 @@ BACKPLANE_CLONES void gemv_rows_bf16(const at::BFloat16* weight, const float* x,
 
 template <class T>
 BACKPLANE_INLINE void rms_norm_row(const T* x, const T* weight, T* y, int64_t size, double eps) {
+  // In double: the mean then has no rounding of its own, and is as near to any other way of summing as can be.
   const int64_t whole = size - size % kPair;
-  Lanes squares = {};
+  Wide squares = {};
   for (int64_t i = 0; i < whole; i += kPair) {
     const Pair v = load(x + i);
-    squares += v.a * v.a + v.b * v.b;
+    const Wide a = __builtin_convertvector(v.a, Wide), b = __builtin_convertvector(v.b, Wide);
+    squares += a * a + b * b;
   }
-  float total = sum(squares);
-  for (int64_t i = whole; i < size; ++i) total += widen(x[i]) * widen(x[i]);
-  const float scale = 1.0f / std::sqrt(total / static_cast<float>(size) + static_cast<float>(eps));
+  double total = 0;
+  for (int64_t i = 0; i < kLanes; ++i) total += squares[i];
+  for (int64_t i = whole; i < size; ++i) total += static_cast<double>(widen(x[i])) * widen(x[i]);
+  const float mean = static_cast<float>(total / static_cast<double>(size));
+  const float scale = 1.0f / std::sqrt(mean + static_cast<float>(eps));
   // The normalised value is rounded to the dtype before the weight is applied, as the reference does.
   for (int64_t i = 0; i < size; ++i)
     y[i] = static_cast<T>(widen(weight[i]) * widen(static_cast<T>(widen(x[i]) * scale)));
