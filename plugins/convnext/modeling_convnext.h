@@ -80,6 +80,7 @@ constexpr std::array<std::string_view, 2> kImageArguments = {"pixel_values", "ou
 template <class ConfigType, class Names>
 struct ConvNextPreTrained : PreTrainedModel {
   using Config = ConfigType;
+  static constexpr bool supports_sdpa = false;
   using PreTrainedModel::PreTrainedModel;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = Names::kPrefix}; }
 };

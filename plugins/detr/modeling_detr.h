@@ -201,6 +201,7 @@ constexpr std::array<std::string_view, 5> kImageArguments = {"pixel_values", "pi
 template <class ConfigType>
 struct DetrPreTrained : PreTrainedModel {
   using Config = ConfigType;
+  static constexpr bool supports_sdpa = false;
   using PreTrainedModel::PreTrainedModel;
   CheckpointRules checkpoint_rules() const override {
     return {.base_model_prefix = "model", .ignore_unexpected = {R"(backbone\..*num_batches_tracked$)"}};

@@ -87,6 +87,7 @@ TORCH_MODULE(ResNetEncoder);
 
 struct ResNetPreTrainedModel : PreTrainedModel {
   using Config = ResNetConfig;
+  static constexpr bool supports_sdpa = false;
   using PreTrainedModel::PreTrainedModel;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "resnet"}; }
 };

@@ -8,6 +8,7 @@ namespace backplane::segformer {
 
 struct SegformerPreTrainedModel : PreTrainedModel {
   using Config = SegformerConfig;
+  static constexpr bool supports_sdpa = false;
   using PreTrainedModel::PreTrainedModel;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "segformer"}; }
 };

@@ -8,6 +8,7 @@ namespace backplane::swin {
 
 struct SwinPreTrainedModel : PreTrainedModel {
   using Config = SwinConfig;
+  static constexpr bool supports_sdpa = false;
   using PreTrainedModel::PreTrainedModel;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "swin"}; }
 };
