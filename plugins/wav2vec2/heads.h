@@ -30,8 +30,7 @@ struct SpeechHead : PreTrainedModel {
   }
   void make_layer_weights() {
     if (c.use_weighted_layer_sum) {
-      nn::ParameterBudget::take(c.num_hidden_layers + 1);
-      layer_weights = register_parameter("layer_weights", at::empty({c.num_hidden_layers + 1}));
+      layer_weights = register_parameter("layer_weights", nn::uninitialised({c.num_hidden_layers + 1}));
     }
   }
   // The base model's output, and the states that the head reads.
@@ -133,8 +132,7 @@ struct AMSoftmaxLossImpl : nn::Module {
   Tensor weight;
 
   AMSoftmaxLossImpl(int64_t size, int64_t classes) {
-    nn::ParameterBudget::take(size * classes);
-    weight = register_parameter("weight", at::empty({size, classes}));
+    weight = register_parameter("weight", nn::uninitialised({size, classes}));
   }
   Tensor forward(const Tensor& x, const Tensor& labels) { return am_softmax_loss(x, weight, labels); }
 };

@@ -18,7 +18,7 @@ struct Wav2Vec2Model : SpeechModel {
     } else {
       layers = std::make_shared<Wav2Vec2EncoderImpl>(c, positions);
     }
-    make(Wav2Vec2FeatureEncoder(c), Wav2Vec2FeatureProjection(c), layers);
+    make(Wav2Vec2FeatureEncoder(c), std::make_shared<Wav2Vec2FeatureProjectionImpl>(c), layers);
   }
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = kPrefix}; }
 };

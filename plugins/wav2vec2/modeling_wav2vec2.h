@@ -5,8 +5,8 @@
 // encoder. Siblings include this header and replace parts. Reference: transformers,
 // models/wav2vec2/modeling_wav2vec2.py
 
-#include <backplane/nn/budget.h>
 #include <backplane/nn/speech.h>
+#include <backplane/nn/uninitialised.h>
 
 #include "configuration_wav2vec2.h"
 
@@ -41,7 +41,15 @@ struct Wav2Vec2FeatureEncoderImpl : nn::Module {
 };
 TORCH_MODULE(Wav2Vec2FeatureEncoder);
 
-struct Wav2Vec2FeatureProjectionImpl : nn::Module {
+// From the channels of the convolutions to the layers' size.
+struct FeatureProjectionImpl : nn::Module {
+  // x [batch, frames, channels] -> [batch, frames, hidden], and the normalised input (undefined where nobody asks for
+  // it)
+  virtual std::pair<Tensor, Tensor> forward(const Tensor& x) = 0;
+};
+using FeatureProjection = std::shared_ptr<FeatureProjectionImpl>;
+
+struct Wav2Vec2FeatureProjectionImpl : FeatureProjectionImpl {
   nn::LayerNorm layer_norm;
   nn::Linear projection;
   nn::Dropout dropout;
@@ -51,13 +59,11 @@ struct Wav2Vec2FeatureProjectionImpl : nn::Module {
         projection(register_module("projection", nn::Linear(c.conv_dim.back(), c.hidden_size))),
         dropout(register_module("dropout", nn::Dropout(c.feat_proj_dropout))) {}
 
-  // x [batch, frames, channels] -> [batch, frames, hidden], and the normalised input
-  std::pair<Tensor, Tensor> forward(const Tensor& x) {
+  std::pair<Tensor, Tensor> forward(const Tensor& x) override {
     const Tensor normalised = layer_norm(x);
     return {dropout(projection(normalised)), normalised};
   }
 };
-TORCH_MODULE(Wav2Vec2FeatureProjection);
 
 // What stands between the features and the layers: relative positions out of the neighbourhood of each frame.
 struct PositionsImpl : nn::Module {
@@ -339,12 +345,45 @@ inline Tensor mask_of(const Tensor& lengths, int64_t frames) {
   return at::arange(frames, at::kLong).unsqueeze(0) <= last.unsqueeze(1);
 }
 
+// The call's wave [batch, samples]; too short a one is an error.
+inline Tensor checked_wave(const ModelInputs& inputs, const SpeechConfig& c) {
+  const Tensor wave = inputs["input_values"];
+  if (frames_of(at::scalar_tensor(wave.size(-1), at::kLong), c).item<int64_t>() < 1) {
+    throw Error(ErrorCode::invalid_value,
+                concat("input_values has ", wave.size(-1), " samples, too few for one frame; pad the wave"));
+  }
+  return wave;
+}
+
+// SpecAugment: marked frames (in training random ones too) become the learned embedding, random features 0.
+inline Tensor augmented(Tensor x, const SpeechConfig& c, const Tensor& embedding, Tensor marked,
+                        const Tensor& attention_mask, bool training) {
+  if (!c.apply_spec_augment) return x;
+  if (!marked.defined() && training && c.mask_time_prob > 0) {
+    marked =
+        span_mask(x.size(0), x.size(1), {c.mask_time_prob, c.mask_time_length, c.mask_time_min_masks}, attention_mask);
+  }
+  if (marked.defined()) {
+    if (!embedding.defined()) {
+      throw Error(ErrorCode::invalid_value,
+                  "mask_time_indices need mask_time_prob or mask_feature_prob above 0 in the config");
+    }
+    x = at::where(marked.to(at::kBool).unsqueeze(-1), embedding.to(x.scalar_type()), x);
+  }
+  if (training && c.mask_feature_prob > 0) {
+    const Tensor features =
+        span_mask(x.size(0), x.size(2), {c.mask_feature_prob, c.mask_feature_length, c.mask_feature_min_masks});
+    x = x.masked_fill(features.unsqueeze(1), 0);
+  }
+  return x;
+}
+
 // The base model of the family. A sibling makes it of other parts.
 struct SpeechModel : PreTrainedModel {
   static constexpr auto kBaseArguments = kArguments;
   const SpeechConfig& c;
   Wav2Vec2FeatureEncoder feature_extractor{nullptr};
-  Wav2Vec2FeatureProjection feature_projection{nullptr};
+  FeatureProjection feature_projection;
   Tensor masked_spec_embed;
   Encoder encoder;
   Wav2Vec2Adapter adapter{nullptr};
@@ -355,14 +394,12 @@ struct SpeechModel : PreTrainedModel {
   }
 
   ModelOutput compute(const ModelInputs& inputs) override {
-    const Tensor wave = inputs["input_values"];
-    check_length(wave.size(-1));
-    const Tensor frames = feature_extractor(wave);
+    const Tensor frames = feature_extractor(checked_wave(inputs, c));
     Tensor attention_mask = inputs.tensor("attention_mask");
     if (attention_mask.defined())
       attention_mask = mask_of(frames_of(attention_mask.to(at::kLong).sum(-1), c), frames.size(1));
-    auto [x, features] = feature_projection(frames);
-    x = augmented(x, inputs.tensor("mask_time_indices"), attention_mask);
+    auto [x, features] = feature_projection->forward(frames);
+    x = augmented(x, c, masked_spec_embed, inputs.tensor("mask_time_indices"), attention_mask, is_training());
 
     std::vector<Tensor> hidden_states, attentions;
     Record record;
@@ -390,7 +427,7 @@ struct SpeechModel : PreTrainedModel {
  protected:
   explicit SpeechModel(const SpeechConfig& config) : PreTrainedModel(config), c(config) {}
 
-  void make(Wav2Vec2FeatureEncoder waves, Wav2Vec2FeatureProjection projection, Encoder layers) {
+  void make(Wav2Vec2FeatureEncoder waves, FeatureProjection projection, Encoder layers) {
     feature_extractor = register_module("feature_extractor", std::move(waves));
     feature_projection = register_module("feature_projection", std::move(projection));
     if (c.mask_time_prob > 0 || c.mask_feature_prob > 0) make_spec_embed();
@@ -399,36 +436,7 @@ struct SpeechModel : PreTrainedModel {
   }
 
   void make_spec_embed() {
-    nn::ParameterBudget::take(c.hidden_size);
-    masked_spec_embed = register_parameter("masked_spec_embed", at::empty({c.hidden_size}));
-  }
-
-  void check_length(int64_t samples) const {
-    if (const int64_t frames = frames_of(at::scalar_tensor(samples, at::kLong), c).item<int64_t>(); frames < 1) {
-      throw Error(ErrorCode::invalid_value,
-                  concat("input_values has ", samples, " samples, too few for one frame; pad the wave"));
-    }
-  }
-
-  // SpecAugment: marked frames (in training random ones too) become the learned embedding, random features 0.
-  Tensor augmented(Tensor x, Tensor marked, const Tensor& attention_mask) {
-    if (!c.apply_spec_augment) return x;
-    if (!marked.defined() && is_training() && c.mask_time_prob > 0) {
-      marked = span_mask(x.size(0), x.size(1), {c.mask_time_prob, c.mask_time_length, c.mask_time_min_masks},
-                         attention_mask);
-    }
-    if (marked.defined()) {
-      if (!masked_spec_embed.defined())
-        throw Error(ErrorCode::invalid_value,
-                    "mask_time_indices need mask_time_prob or mask_feature_prob above 0 in the config");
-      x = at::where(marked.to(at::kBool).unsqueeze(-1), masked_spec_embed.to(x.scalar_type()), x);
-    }
-    if (is_training() && c.mask_feature_prob > 0) {
-      const Tensor features =
-          span_mask(x.size(0), x.size(2), {c.mask_feature_prob, c.mask_feature_length, c.mask_feature_min_masks});
-      x = x.masked_fill(features.unsqueeze(1), 0);
-    }
-    return x;
+    masked_spec_embed = register_parameter("masked_spec_embed", nn::uninitialised({c.hidden_size}));
   }
 };
 

@@ -14,6 +14,7 @@
 #include "backplane/base/strings.h"
 #include "golden/auto.h"
 #include "golden/chat_templates.h"
+#include "golden/feature_extractors.h"
 #include "golden/golden.h"
 #include "golden/image_processors.h"
 #include "golden/tokenizers.h"
@@ -34,6 +35,7 @@ constexpr Kind kKinds[] = {
     {is_tokenizer_fixture, run_tokenizer_fixture},
     {is_chat_template_fixture, run_chat_template_fixture},
     {is_image_processor_fixture, run_image_processor_fixture},
+    {is_feature_extractor_fixture, run_feature_extractor_fixture},
 };
 
 GoldenResult judge(const std::filesystem::path& file, const GoldenOptions& options) {

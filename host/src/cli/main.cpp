@@ -23,6 +23,7 @@ struct TensorVerb {
 // `bench` and `doctor` have a part on either side.
 constexpr TensorVerb kTensorVerbs[] = {
     {"embed", "Turn texts into vectors with an encoder such as BERT"},
+    {"transcribe", "Write down what is said in a sound file"},
     {"run", "Continue a prompt, streaming; the prompt is taken as it is"},
     {"chat", "Talk with a model through its chat template"},
 };

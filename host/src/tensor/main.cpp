@@ -32,6 +32,7 @@ extern "C" __attribute__((visibility("default"))) int backplane_run_verb(int arg
   using namespace backplane::cli;
   return run_command_line(argc, argv, [](CLI::App& app) {
     add_embed(app);
+    add_transcribe(app);
     add_inspect(app, load_for_inspect);
     add_run(app);
     add_chat(app);

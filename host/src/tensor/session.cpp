@@ -30,20 +30,26 @@ PretrainedOptions ModelArguments::options() const {
 }
 
 Session open_session(AutoClass auto_class, const ModelArguments& arguments) {
-  if (arguments.threads > 0) at::set_num_threads(arguments.threads);
   const double start = now();
   Session session;
-  session.model = model_from_pretrained(auto_class, arguments.model, arguments.options());
+  session.model = open_model(auto_class, arguments);
   session.tokenizer = AutoTokenizer::from_pretrained(arguments.model, arguments.options());
   session.load_seconds = now() - start;
+  if (arguments.verbose)
+    std::cerr << concat("model and tokenizer loaded in ", static_cast<int>(session.load_seconds * 1000), " ms\n");
+  return session;
+}
+
+ModelPtr open_model(AutoClass auto_class, const ModelArguments& arguments) {
+  if (arguments.threads > 0) at::set_num_threads(arguments.threads);
+  ModelPtr model = model_from_pretrained(auto_class, arguments.model, arguments.options());
   if (arguments.verbose) {
     for (const auto& plugin : PluginHost::process().list()) {
       if (plugin.state == PluginState::loaded)
         std::cerr << "plugin " << plugin.manifest.id << ": opened " << plugin.path << "\n";
     }
-    std::cerr << concat("model and tokenizer loaded in ", static_cast<int>(session.load_seconds * 1000), " ms\n");
   }
-  return session;
+  return model;
 }
 
 std::vector<std::string> read_lines(const std::string& path) {

@@ -33,6 +33,8 @@ struct Session {
 };
 
 Session open_session(AutoClass auto_class, const ModelArguments& arguments);
+/// The model alone, for what is not text.
+ModelPtr open_model(AutoClass auto_class, const ModelArguments& arguments);
 
 /// The lines of a file, without their ends.
 std::vector<std::string> read_lines(const std::string& path);

@@ -7,6 +7,7 @@
 namespace backplane::cli {
 
 void add_embed(CLI::App& app);
+void add_transcribe(CLI::App& app);
 void add_run(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_bench(CLI::App& bench);

@@ -1,0 +1,7 @@
+#include "backplane/audio/transcription.h"
+
+namespace backplane {
+
+SpeechTranscriber::~SpeechTranscriber() = default;
+
+}  // namespace backplane
