@@ -13,7 +13,7 @@ namespace {
 Json object_of(const std::string& folder, const char* file) {
   const std::string path = concat(folder, "/", file);
   if (!file_exists(path)) return nullptr;
-  Json json = read_json_file(path);
+  Json json = read_json_file(path, ErrorCode::bad_tokenizer);
   if (!json.is_object()) throw Error(ErrorCode::bad_tokenizer, concat(path, " is no JSON object"));
   return json;
 }
