@@ -48,6 +48,22 @@ std::string class_name(const PreTrainedModel& model) {
   return colon == std::string::npos ? name : name.substr(colon + 1);
 }
 
+// AC-99 the other way round: a model that reads older names writes them, too.
+std::string stored_name(std::string name, const CheckpointRules& rules) {
+  for (const auto& [pattern, by] : rules.renames) {
+    if (by.empty() || name.find(by) == std::string::npos) continue;
+    std::string older = pattern.substr(pattern.find_first_not_of('^'));
+    if (const size_t group = older.find('('); group != std::string::npos)
+      older.erase(group, older.rfind(')') + 1 - group);
+    std::erase(older, '\\');
+    for (size_t at = 0; (at = name.find(by, at)) != std::string::npos; at += older.size()) {
+      name.replace(at, by.size(), older);
+    }
+    break;
+  }
+  return name;
+}
+
 }  // namespace
 
 void save_pretrained(const PreTrainedModel& model, const std::string& folder, const SaveOptions& options) {
@@ -69,11 +85,13 @@ void save_pretrained(const PreTrainedModel& model, const std::string& folder, co
   }
   write_file(folder + "/config.json", python_dumps(written, 2, true, true) + "\n");
 
+  const CheckpointRules rules = model.checkpoint_rules();
   NamedTensors tensors;
   std::unordered_set<const void*> stored;
   for (const auto& named : {model.named_parameters(), model.named_buffers()}) {
     for (const auto& item : named) {
-      if (stored.insert(item.value().unsafeGetTensorImpl()).second) tensors.emplace_back(item.key(), item.value());
+      if (stored.insert(item.value().unsafeGetTensorImpl()).second)
+        tensors.emplace_back(stored_name(item.key(), rules), item.value());
     }
   }
   save_checkpoint(folder, tensors, options);
