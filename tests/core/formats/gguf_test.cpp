@@ -168,7 +168,7 @@ TEST_CASE("malformed GGUF files are refused") {
   says(unaligned.file() + std::string(64, 'x'), "no multiple of 32");
 }
 
-TEST_CASE("a plugin's table turns GGUF metadata into config.json and tensor names into its own") {
+TEST_CASE("AC-11: a plugin's table turns GGUF metadata into config.json and tensor names into its own") {
   const GgufFile gguf = parse(small_model().file());
   CHECK(gguf_config(gguf, kMapping) == Value::Object{{"model_type", "toy_model"},
                                                      {"_model_name_or_path", "My toy"},

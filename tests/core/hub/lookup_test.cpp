@@ -5,7 +5,7 @@
 using namespace backplane;
 using Catch::Matchers::Contains;
 
-TEST_CASE_METHOD(HubFixture, "a file is fetched once into Hugging Face's layout") {
+TEST_CASE_METHOD(HubFixture, "AC-71, AC-86: a file is fetched once into Hugging Face's layout") {
   const std::string commit =
       hub.commit("org/name", {{"config.json", {"{\"a\": 1}"}}, {"sub/deep/w.bin", {"weights", true}}});
   ModelFiles model("org/name");
@@ -59,7 +59,7 @@ TEST_CASE_METHOD(HubFixture, "revisions are branches, tags, pull requests and co
   CHECK(error_of([&] { at(std::string(40, 'a')); }).first == "revision_not_found");
 }
 
-TEST_CASE_METHOD(HubFixture, "a call keeps its commit although the branch moves") {
+TEST_CASE_METHOD(HubFixture, "AC-44: a call keeps its commit although the branch moves") {
   const std::string first = hub.commit("org/name", {{"a", {"a1"}}, {"b", {"b1", true}}});
   ModelFiles model("org/name");
   model.get("a");
@@ -71,7 +71,7 @@ TEST_CASE_METHOD(HubFixture, "a call keeps its commit although the branch moves"
   CHECK(contents(*cached_file("org/name", "b", {.commit_hash = first})) == "b1");
 }
 
-TEST_CASE_METHOD(HubFixture, "what is absent is remembered") {
+TEST_CASE_METHOD(HubFixture, "AC-76, AC-77: what is absent is remembered") {
   const std::string commit = hub.commit("org/name", {{"config.json", {"{}"}}});
   ModelFiles model("org/name");
   CHECK(model.find("absent.json") == std::nullopt);
@@ -86,7 +86,7 @@ TEST_CASE_METHOD(HubFixture, "what is absent is remembered") {
   CHECK(cached_file("org/name", "absent.json", {.local_files_only = true}) == std::nullopt);
 }
 
-TEST_CASE_METHOD(HubFixture, "six failures have six codes") {
+TEST_CASE_METHOD(HubFixture, "AC-75: six failures have six codes") {
   hub.commit("org/name", {{"f", {"1"}}});
   hub.commit("org/secret", {{"f", {"1"}}});
   hub.set_private("org/secret", "right");
@@ -167,7 +167,7 @@ TEST_CASE_METHOD(HubFixture, "a ref with a line end is mended") {
   CHECK(contents(repo_path("refs/main")) == commit);
 }
 
-TEST_CASE_METHOD(HubFixture, "the token goes to the endpoint alone") {
+TEST_CASE_METHOD(HubFixture, "AC-82: the token goes to the endpoint alone") {
   hub.commit("org/name", {{"w", {"weights", true}}});
   Variable set("HF_TOKEN", "secret");
   cached_file("org/name", "w");
@@ -198,7 +198,7 @@ TEST_CASE_METHOD(HubFixture, "the token goes to the endpoint alone") {
   CHECK(error_of([&] { cached_file("org/name", "w", {.token = true}); }).first == "invalid_value");
 }
 
-TEST_CASE_METHOD(HubFixture, "the environment says where the cache is") {
+TEST_CASE_METHOD(HubFixture, "AC-84: the environment says where the cache is") {
   hub.commit("org/name", {{"f", {"1"}}});
   cached_file("org/name", "f");
   CHECK(fs::exists(folder.path + "/hub/models--org--name"));
@@ -294,7 +294,7 @@ TEST_CASE_METHOD(HubFixture, "proxies of the call carry its requests") {
   CHECK_THAT(hub.requests().at(0).target, Catch::StartsWith("http://hub.invalid/org/name/resolve/"));
 }
 
-TEST_CASE_METHOD(HubFixture, "force_download fetches what is there already, once a call") {
+TEST_CASE_METHOD(HubFixture, "AC-80: force_download fetches what is there already, once a call") {
   const std::string commit = hub.commit("org/name", {{"f", {"right", true}}});
   const std::string path = *cached_file("org/name", "f");
   write_file(fs::canonical(path).string(), "wrong");

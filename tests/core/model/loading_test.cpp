@@ -136,7 +136,7 @@ TEST_CASE("AC-99, AC-102: older names are read, names to ignore are not reported
   CHECK(at::equal(loaded.model->LayerNorm->bias, numbers({2}, 7)));
 }
 
-TEST_CASE("AC-99: renames apply to every name, the first that is found") {
+TEST_CASE("AC-99, AC-100: renames apply to every name, the first that is found") {
   const Loaded<ToyLM> loaded({{"toy.embed_old.weight", numbers({4, 2}, 0)},
                               {"toy.dense_old.weight", numbers({2, 2}, 10)},
                               {"toy.dense_old.bias", numbers({2}, 20)},

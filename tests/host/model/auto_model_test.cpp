@@ -5,6 +5,7 @@
 #include "backplane/host/auto_config.h"
 #include "backplane/model/saving.h"
 #include "backplane/nn/layers.h"
+#include "backplane/registry/plugin_source.h"
 #include "host/auto/auto_fixture.h"
 
 using namespace auto_test;
@@ -74,11 +75,33 @@ struct TinyForCausalLM : TinyPreTrained {
   }
 };
 
+// A model around another one of any type.
+struct FrameConfig : PretrainedConfig {
+  static constexpr const char* model_type = "frame-rules";
+  std::shared_ptr<PretrainedConfig> text_config;
+  void fields(FieldVisitor& field) override {
+    PretrainedConfig::fields(field);
+    field("text_config", text_config, "tiny-rules");
+  }
+};
+
+struct FrameModel : PreTrainedModel {
+  using Config = FrameConfig;
+  std::shared_ptr<PreTrainedModel> language_model;
+  explicit FrameModel(const FrameConfig& c)
+      : PreTrainedModel(c),
+        language_model(register_module("language_model", make_model(Auto::ForCausalLM, *c.text_config))) {}
+  std::span<const std::string_view> arguments() const override { return language_model->arguments(); }
+  ModelOutput compute(const ModelInputs& inputs) override { return (*language_model)(inputs); }
+};
+
 void install_tiny() {
   static const bool done = [] {
     AutoConfig::register_<TinyConfig>();
     AutoModel::register_<TinyConfig, TinyModel>();
     AutoModelForCausalLM::register_<TinyConfig, TinyForCausalLM>();
+    AutoConfig::register_<FrameConfig>();
+    AutoModel::register_<FrameConfig, FrameModel>();
     return true;
   }();
   (void)done;
@@ -290,4 +313,29 @@ TEST_CASE("AC-163, AC-164: shards are read back, and a single file saved over th
 TEST_CASE("AC-91: weights are a folder's; a file of weights alone is no model") {
   const Saved saved;
   CHECK_FALSE(error_code([&] { AutoModel::from_pretrained(saved.path() + "/model.safetensors"); }).empty());
+}
+
+TEST_CASE("AC-159: a model inside a model is dispatched by its own configuration, attention included") {
+  install_tiny();
+  auto config = make_config<FrameConfig>();
+  config->text_config = make_config("tiny-rules");
+  dynamic_cast<TinyConfig&>(*config->text_config).num_hidden_layers = 1;
+  PretrainedOptions options;
+  options.attn_implementation = "eager";
+  const Folder folder{Files{}};
+  const auto made = AutoModel::from_config(*config, options);
+  save_pretrained(*made, folder.path());
+  CHECK(read_json_file(folder.path() + "/config.json")["text_config"]["model_type"] == "tiny-rules");
+  LoadingInfo info;
+  const auto model = AutoModel::from_pretrained(folder.path(), options, &info);
+  CHECK(info.missing_keys.empty());
+  CHECK(info.unexpected_keys.empty());
+  const auto& inner = *dynamic_cast<FrameModel&>(*model).language_model;
+  CHECK(inner.name().ends_with("TinyForCausalLM"));
+  CHECK(inner.config().attn_implementation == AttnImplementation::eager);
+  CHECK(at::equal((*model)({{"input_ids", kIds}})["logits"], (*made)({{"input_ids", kIds}})["logits"]));
+
+  auto absent = make_config<FrameConfig>();
+  absent->text_config = make_config("frame-rules");  // has no causal language model
+  CHECK(error_code([&] { AutoModel::from_config(*absent); }) == "unrecognized_configuration_class");
 }
