@@ -121,7 +121,8 @@ struct BertOutputImpl : nn::Module {
   nn::LayerNorm LayerNorm;
   nn::Dropout dropout;
 
-  BertOutputImpl(const BertConfig& c, int64_t in_features)
+  template <class Config>
+  BertOutputImpl(const Config& c, int64_t in_features)
       : dense(register_module("dense", nn::Linear(in_features, c.hidden_size))),
         LayerNorm(register_module("LayerNorm", nn::LayerNorm(c.hidden_size, c.layer_norm_eps))),
         dropout(register_module("dropout", nn::Dropout(c.hidden_dropout_prob))) {}
@@ -134,7 +135,8 @@ struct BertIntermediateImpl : nn::Module {
   nn::Linear dense;
   Activation act;
 
-  explicit BertIntermediateImpl(const BertConfig& c)
+  template <class Config>
+  explicit BertIntermediateImpl(const Config& c)
       : dense(register_module("dense", nn::Linear(c.hidden_size, c.intermediate_size))),
         act(activation(c.hidden_act)) {}
 
@@ -214,7 +216,8 @@ struct BertEncoder : nn::ModuleHolder<BertEncoderImpl<Layer>> {
 struct BertPoolerImpl : nn::Module {
   nn::Linear dense;
 
-  explicit BertPoolerImpl(const BertConfig& c)
+  template <class Config>
+  explicit BertPoolerImpl(const Config& c)
       : dense(register_module("dense", nn::Linear(c.hidden_size, c.hidden_size))) {}
 
   // x [batch, seq, hidden] -> [batch, hidden]
@@ -268,8 +271,10 @@ struct BertPredictionHeadTransformImpl : nn::Module {
   Activation act;
   nn::LayerNorm LayerNorm;
 
-  explicit BertPredictionHeadTransformImpl(const BertConfig& c) : BertPredictionHeadTransformImpl(c, c.hidden_size) {}
-  BertPredictionHeadTransformImpl(const BertConfig& c, int64_t out_features)
+  template <class Config>
+  explicit BertPredictionHeadTransformImpl(const Config& c) : BertPredictionHeadTransformImpl(c, c.hidden_size) {}
+  template <class Config>
+  BertPredictionHeadTransformImpl(const Config& c, int64_t out_features)
       : dense(register_module("dense", nn::Linear(c.hidden_size, out_features))),
         act(activation(c.hidden_act)),
         LayerNorm(register_module("LayerNorm", nn::LayerNorm(out_features, c.layer_norm_eps))) {}
@@ -283,8 +288,10 @@ struct BertLMPredictionHeadImpl : nn::Module {
   BertPredictionHeadTransform transform;
   nn::Linear decoder;
 
-  explicit BertLMPredictionHeadImpl(const BertConfig& c) : BertLMPredictionHeadImpl(c, c.hidden_size) {}
-  BertLMPredictionHeadImpl(const BertConfig& c, int64_t embedding_size)
+  template <class Config>
+  explicit BertLMPredictionHeadImpl(const Config& c) : BertLMPredictionHeadImpl(c, c.hidden_size) {}
+  template <class Config>
+  BertLMPredictionHeadImpl(const Config& c, int64_t embedding_size)
       : bias(register_parameter("bias", at::empty({c.vocab_size}))),
         transform(register_module("transform", BertPredictionHeadTransform(c, embedding_size))),
         decoder(register_module("decoder", nn::Linear(embedding_size, c.vocab_size))) {

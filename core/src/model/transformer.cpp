@@ -44,7 +44,7 @@ TransformerCall::TransformerCall(const ModelInputs& inputs, const PretrainedConf
     if (!cache && inputs.flag("use_cache", options.use_cache)) cache = std::make_shared<KvCache>();
     if (cache) past = cache->length();
   }
-  if (!causal_) encoder = {};
+  if (!causal_) encoder.reset();
   if (encoder.defined() && !config.add_cross_attention) {
     throw Error(ErrorCode::invalid_value,
                 "encoder_hidden_states need cross-attention layers: set add_cross_attention in the config");
