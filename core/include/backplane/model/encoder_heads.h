@@ -108,7 +108,7 @@ struct LinearHead : ModelWithBase<PreTrained, Model> {
   LinearHead(const Config& c, int64_t labels, double p)
       : ModelWithBase<PreTrained, Model>(c, {"labels"}),
         dropout(this->register_module("dropout", nn::Dropout(p))),
-        classifier(this->register_module("classifier", nn::Linear(c.hidden_size, labels))) {}
+        classifier(this->register_module("classifier", nn::Linear(hidden_size_of(c), labels))) {}
 
   Tensor scores(const Tensor& x) { return classifier(dropout(x)); }
 };

@@ -16,6 +16,16 @@
 // model gives `last_hidden_state` [batch, seq, hidden] and overrides `get_input_embeddings`.
 namespace backplane {
 
+/// hidden_size of a configuration, which may be an accessor of a key with another name.
+template <class Config>
+int64_t hidden_size_of(const Config& c) {
+  if constexpr (requires { c.hidden_size(); }) {
+    return c.hidden_size();
+  } else {
+    return c.hidden_size;
+  }
+}
+
 /// A model with `base` inside, under base_model_prefix or the name given; forward takes what the base takes, and more.
 template <class PreTrained, class Model>
 struct ModelWithBase : PreTrained {
@@ -59,7 +69,7 @@ struct CausalLMHead : ModelWithBase<PreTrained, Model> {
 
   explicit CausalLMHead(const Config& c, const CausalLMHeadOptions& options = {})
       : ModelWithBase<PreTrained, Model>(c, {"labels", "logits_to_keep"}),
-        lm_head(this->register_module(options.name, nn::Linear(c.hidden_size, c.vocab_size, options.with_bias))) {}
+        lm_head(this->register_module(options.name, nn::Linear(hidden_size_of(c), c.vocab_size, options.with_bias))) {}
 
   void tie_weights() override {
     if (this->config().tie_word_embeddings) lm_head->tie_weight(this->get_input_embeddings()->weight);
@@ -97,7 +107,7 @@ struct SequenceClassificationHead : ModelWithBase<PreTrained, Model> {
 
   explicit SequenceClassificationHead(const Config& c)
       : ModelWithBase<PreTrained, Model>(c, {"labels"}),
-        score(this->register_module("score", nn::Linear(c.hidden_size, c.num_labels(), false))) {}
+        score(this->register_module("score", nn::Linear(hidden_size_of(c), c.num_labels(), false))) {}
 
   ModelOutput compute(const ModelInputs& inputs) override {
     const auto base = this->run_base(inputs);
@@ -120,7 +130,7 @@ struct TokenClassificationHead : ModelWithBase<PreTrained, Model> {
   explicit TokenClassificationHead(const Config& c)
       : ModelWithBase<PreTrained, Model>(c, {"labels"}),
         dropout(this->register_module("dropout", nn::Dropout(classifier_dropout(c)))),
-        score(this->register_module("score", nn::Linear(c.hidden_size, c.num_labels()))) {}
+        score(this->register_module("score", nn::Linear(hidden_size_of(c), c.num_labels()))) {}
 
   ModelOutput compute(const ModelInputs& inputs) override {
     const auto base = this->run_base(inputs);
@@ -153,7 +163,7 @@ struct QuestionAnsweringHead : ModelWithBase<PreTrained, Model> {
 
   explicit QuestionAnsweringHead(const Config& c, std::string base_name = "")
       : ModelWithBase<PreTrained, Model>(c, {"start_positions", "end_positions"}, std::move(base_name)),
-        qa_outputs(this->register_module("qa_outputs", nn::Linear(c.hidden_size, 2))) {}
+        qa_outputs(this->register_module("qa_outputs", nn::Linear(hidden_size_of(c), 2))) {}
 
   ModelOutput compute(const ModelInputs& inputs) override {
     const auto base = this->run_base(inputs);
