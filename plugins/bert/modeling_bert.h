@@ -9,8 +9,8 @@
 // Post-norm encoder, learned absolute positions, two token types. As a decoder (is_decoder) it is causal, keeps a
 // cache, and may attend to an encoder's states. Relative positions: Shaw et al. 2018, https://arxiv.org/abs/1803.02155,
 // and Huang et al. 2020, https://arxiv.org/abs/2009.13658.
-// A sibling's configuration derives from BertConfig; it replaces the embeddings, the layers or the pooler of BertModelOf.
-// Reference: transformers, models/bert/modeling_bert.py
+// A sibling's configuration derives from BertConfig; it replaces the embeddings, the layers or the pooler of
+// BertModelOf. Reference: transformers, models/bert/modeling_bert.py
 namespace backplane::bert {
 
 // Positions past … past + seq - 1, unless the call has position_ids: [batch or 1, seq].
@@ -52,12 +52,15 @@ struct BertEmbeddingsImpl : nn::Module {
     return ids.defined() ? word_embeddings(ids) : inputs["inputs_embeds"];
   }
 
-  // -> [batch, seq, size]
-  Tensor forward(const ModelInputs& inputs, const TransformerCall& call) {
-    Tensor x = words(inputs) + token_type_embeddings(token_types(inputs));
+  // Words, token types and positions, [batch, seq, size]
+  Tensor sum(const ModelInputs& inputs, const TransformerCall& call) {
+    const Tensor x = words(inputs) + token_type_embeddings(token_types(inputs));
     const Tensor positions = counted_positions(inputs, call, max_positions);
-    if (absolute) x = x + position_embeddings(positions);
-    return dropout(LayerNorm(x));
+    return absolute ? x + position_embeddings(positions) : x;
+  }
+
+  Tensor forward(const ModelInputs& inputs, const TransformerCall& call) {
+    return dropout(LayerNorm(sum(inputs, call)));
   }
 };
 TORCH_MODULE(BertEmbeddings);
@@ -70,13 +73,17 @@ struct BertSelfAttentionImpl : nn::Module {
   nn::Linear query, key, value;
   nn::Embedding distance_embedding{nullptr};
 
+  // Attention to an encoder's states knows no distances, unless a sibling says so.
   BertSelfAttentionImpl(const BertConfig& c, size_t layer, bool is_cross)
+      : BertSelfAttentionImpl(c, layer, is_cross, is_cross ? "absolute" : c.position_embedding_type) {}
+
+  BertSelfAttentionImpl(const BertConfig& c, size_t layer, bool is_cross, const std::string& position_embedding_type)
       : heads(c.num_attention_heads),
         max_positions(c.max_position_embeddings),
         layer(layer),
         is_cross(is_cross),
-        by_query(!is_cross && c.position_embedding_type == "relative_key_query"),
-        by_key(by_query || (!is_cross && c.position_embedding_type == "relative_key")),
+        by_query(position_embedding_type == "relative_key_query"),
+        by_key(by_query || position_embedding_type == "relative_key"),
         dropout(c.attention_probs_dropout_prob),
         query(register_module("query", nn::Linear(c.hidden_size, c.hidden_size))),
         key(register_module("key", nn::Linear(c.hidden_size, c.hidden_size))),
@@ -96,6 +103,7 @@ struct BertSelfAttentionImpl : nn::Module {
     AttentionOptions options{.dropout = is_training() ? dropout : 0};
     if (is_cross) {
       const auto [k, v] = call.encoded(layer, keys_and_values);
+      if (by_key) options.mask = relative_bias(q, k, call.past > 0 ? k.size(2) - q.size(2) : 0);
       return merge_heads(call.attend_encoder(layer, q, k, v, options));
     }
     auto [k, v] = keys_and_values(x);
@@ -253,15 +261,19 @@ struct BertModelOf : PreTrained {
   nn::Embedding get_input_embeddings() override { return embeddings->word_embeddings; }
   std::span<const std::string_view> arguments() const override { return kTransformerArguments; }
 
+  // What a sibling does to the embeddings before the first layer, and to the states after the last.
+  virtual Tensor embedded(const Tensor& x) { return x; }
+  virtual Tensor finished(const Tensor& x) { return x; }
+
   ModelOutput compute(const ModelInputs& inputs) override {
     TransformerCall call(inputs, c,
                          {.layers = c.num_hidden_layers,
                           .heads = c.num_attention_heads,
                           .causal = c.is_decoder,
                           .use_cache = c.use_cache});
-    Tensor x = embeddings(inputs, call);
+    Tensor x = embedded(embeddings(inputs, call));
     call.start(x);
-    x = encoder(x, call);
+    x = finished(encoder(x, call));
     return call.finish(x, pooler ? pooler(x) : Tensor());
   }
 };
@@ -308,7 +320,8 @@ struct BertOnlyMLMHeadImpl : nn::Module {
   BertLMPredictionHead predictions;
 
   template <class Config>
-  explicit BertOnlyMLMHeadImpl(const Config& c) : predictions(register_module("predictions", BertLMPredictionHead(c))) {}
+  explicit BertOnlyMLMHeadImpl(const Config& c)
+      : predictions(register_module("predictions", BertLMPredictionHead(c))) {}
 
   nn::Linear output_embeddings() { return predictions->decoder; }
   Tensor forward(const Tensor& x) { return predictions(x); }
@@ -340,7 +353,8 @@ struct BertPreTrainingOf : WordsHead<PreTrained, Model, BertPreTrainingHeads> {
                  next = this->head->seq_relationship(base["pooler_output"]);
     const Tensor labels = inputs.tensor("labels"), order = inputs.tensor(order_);
     ModelOutput output;
-    if (labels.defined() && order.defined()) output.set("loss", cross_entropy(words, labels) + cross_entropy(next, order));
+    if (labels.defined() && order.defined())
+      output.set("loss", cross_entropy(words, labels) + cross_entropy(next, order));
     output.set("prediction_logits", words);
     output.set(order_logits_, next);
     output.pass_on(base);

@@ -90,13 +90,15 @@ struct DebertaV2Config : PretrainedConfig {
     if (pos_att_type.is_string()) pos_att_type = parts_of(pos_att_type.as_string());
     if (!pooler_hidden_size) pooler_hidden_size = hidden_size;
     if (num_attention_heads <= 0 || hidden_size % num_attention_heads != 0) {
-      throw Error(ErrorCode::bad_config, concat("hidden_size (", hidden_size,
-                                                ") is not a multiple of num_attention_heads (", num_attention_heads, ")"));
+      throw Error(ErrorCode::bad_config,
+                  concat("hidden_size (", hidden_size, ") is not a multiple of num_attention_heads (",
+                         num_attention_heads, ")"));
     }
     if (relative_attention && (span() < 1 || span() > kMaxSpan)) {
-      throw Error(ErrorCode::bad_config,
-                  concat("relative_attention over ", span(), " positions: give max_relative_positions or position_buckets "
-                         "between 1 and ", kMaxSpan));
+      throw Error(ErrorCode::bad_config, concat("relative_attention over ", span(),
+                                                " positions: give max_relative_positions or position_buckets "
+                                                "between 1 and ",
+                                                kMaxSpan));
     }
     if (conv_kernel_size > 0 && (conv_kernel_size % 2 == 0 || conv_groups < 1)) {
       throw Error(ErrorCode::bad_config, concat("conv_kernel_size (", conv_kernel_size, ") is even or conv_groups (",

@@ -11,9 +11,9 @@ namespace backplane::deberta_v2 {
 
 using bert::BertIntermediate, bert::BertOutput;
 
-constexpr std::array<std::string_view, 7> kArguments = {
-    "input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds", "output_attentions",
-    "output_hidden_states"};
+constexpr std::array<std::string_view, 7> kArguments = {"input_ids",           "attention_mask", "token_type_ids",
+                                                        "position_ids",        "inputs_embeds",  "output_attentions",
+                                                        "output_hidden_states"};
 
 // What every layer of one call shares.
 struct Pass {
@@ -31,8 +31,7 @@ struct DebertaV2EmbeddingsImpl : nn::Module {
   nn::Dropout dropout;
 
   explicit DebertaV2EmbeddingsImpl(const DebertaV2Config& c)
-      : word_embeddings(
-            register_module("word_embeddings", nn::Embedding(c.vocab_size, c.word_size(), c.pad_token_id))),
+      : word_embeddings(register_module("word_embeddings", nn::Embedding(c.vocab_size, c.word_size(), c.pad_token_id))),
         LayerNorm(register_module("LayerNorm", nn::LayerNorm(c.hidden_size, c.layer_norm_eps))),
         dropout(register_module("dropout", nn::Dropout(c.hidden_dropout_prob))) {
     if (c.position_biased_input) {
@@ -167,9 +166,10 @@ struct ConvLayerImpl : nn::Module {
   Activation act;
 
   explicit ConvLayerImpl(const DebertaV2Config& c)
-      : conv(register_module("conv", nn::Conv1d(c.hidden_size, c.hidden_size, c.conv_kernel_size,
-                                                {.padding = nn::extent<1>((c.conv_kernel_size - 1) / 2),
-                                                 .groups = c.conv_groups}))),
+      : conv(register_module("conv",
+                             nn::Conv1d(c.hidden_size, c.hidden_size, c.conv_kernel_size,
+                                        nn::ConvOptions<1>{.padding = nn::extent<1>((c.conv_kernel_size - 1) / 2),
+                                                           .groups = c.conv_groups}))),
         LayerNorm(register_module("LayerNorm", nn::LayerNorm(c.hidden_size, c.layer_norm_eps))),
         dropout(register_module("dropout", nn::Dropout(c.hidden_dropout_prob))),
         act(activation(c.conv_act)) {}

@@ -22,8 +22,8 @@ struct ContextPoolerImpl : nn::Module {
 };
 TORCH_MODULE(ContextPooler);
 
-// Without problem_type: regression for one label; labels below 0 are left out; labels [batch, labels] are probabilities.
-// `logits` become [batch] for one label.
+// Without problem_type: regression for one label; labels below 0 are left out; labels [batch, labels] are
+// probabilities. `logits` become [batch] for one label.
 inline Tensor sequence_loss(Tensor& logits, const Tensor& labels, const PretrainedConfig& config) {
   if (config.problem_type) return classification_loss(logits, labels, config);
   if (config.num_labels() == 1) {

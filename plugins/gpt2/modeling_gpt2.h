@@ -5,8 +5,9 @@
 
 #include "configuration_gpt2.h"
 
-// GPT-2: Radford et al. 2019, https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf
-// Pre-norm decoder with learned positions; weights of its maps are stored the other way round (Conv1D). May attend to an
+// GPT-2: Radford et al. 2019,
+// https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf Pre-norm
+// decoder with learned positions; weights of its maps are stored the other way round (Conv1D). May attend to an
 // encoder's states. Token types are looked up among the words. Reference: transformers, models/gpt2/modeling_gpt2.py
 namespace backplane::gpt2 {
 

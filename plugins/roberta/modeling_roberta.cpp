@@ -8,7 +8,7 @@ struct RobertaPreTrainedModel : PreTrainedModel {
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "roberta"}; }
 };
 
-struct RobertaModel : bert::BertModelOf<RobertaPreTrainedModel, RobertaEmbeddings, bert::BertEncoder<bert::BertLayer>> {
+struct RobertaModel : RobertaModelOf<RobertaPreTrainedModel> {
   using BertModelOf::BertModelOf;
 };
 struct RobertaForCausalLM : RobertaNextWordsOf<RobertaPreTrainedModel, RobertaModel> {

@@ -37,6 +37,9 @@ struct RobertaEmbeddingsImpl : bert::BertEmbeddingsImpl {
 };
 TORCH_MODULE(RobertaEmbeddings);
 
+template <class PreTrained, class Encoder = bert::BertEncoder<bert::BertLayer>>
+using RobertaModelOf = bert::BertModelOf<PreTrained, RobertaEmbeddings, Encoder>;
+
 struct RobertaLMHeadImpl : nn::Module {
   Tensor bias;
   nn::Linear dense, decoder;
