@@ -54,8 +54,9 @@ struct AlbertConfig : PretrainedConfig {
 
   void validate() override {
     if (num_attention_heads <= 0 || hidden_size % num_attention_heads != 0) {
-      throw Error(ErrorCode::bad_config, concat("hidden_size (", hidden_size,
-                                                ") is not divisible by num_attention_heads (", num_attention_heads, ")"));
+      throw Error(ErrorCode::bad_config,
+                  concat("hidden_size (", hidden_size, ") is not divisible by num_attention_heads (",
+                         num_attention_heads, ")"));
     }
     if (num_hidden_groups < 1 || num_hidden_groups > std::max<int64_t>(num_hidden_layers, 1) || inner_group_num < 1) {
       throw Error(ErrorCode::bad_config,

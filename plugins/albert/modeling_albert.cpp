@@ -95,8 +95,7 @@ struct AlbertLayerImpl : nn::Module {
       : attention(register_module("attention", AlbertAttention(c))),
         ffn(register_module("ffn", nn::Linear(c.hidden_size, c.intermediate_size))),
         ffn_output(register_module("ffn_output", nn::Linear(c.intermediate_size, c.hidden_size))),
-        full_layer_layer_norm(
-            register_module("full_layer_layer_norm", nn::LayerNorm(c.hidden_size, c.layer_norm_eps))),
+        full_layer_layer_norm(register_module("full_layer_layer_norm", nn::LayerNorm(c.hidden_size, c.layer_norm_eps))),
         act(activation(c.hidden_act)) {}
 
   Tensor forward(Tensor x, size_t layer, TransformerCall& call) {
@@ -131,15 +130,16 @@ struct AlbertTransformerImpl : nn::Module {
         groups(c.num_hidden_groups),
         embedding_hidden_mapping_in(
             register_module("embedding_hidden_mapping_in", nn::Linear(c.embedding_size, c.hidden_size))),
-        albert_layer_groups(
-            register_module("albert_layer_groups",
-                            nn::Layers<AlbertLayerGroup>(groups, [&](int64_t) { return AlbertLayerGroup(c); }))) {}
+        albert_layer_groups(register_module("albert_layer_groups", nn::Layers<AlbertLayerGroup>(groups, [&](int64_t) {
+                                              return AlbertLayerGroup(c);
+                                            }))) {}
 
   Tensor forward(Tensor x, TransformerCall& call) {
     x = embedding_hidden_mapping_in(x);
     for (int64_t i = 0; i < layers; ++i) {
       call.see(x);
-      const auto group = static_cast<int64_t>(static_cast<double>(i) / (static_cast<double>(layers) / static_cast<double>(groups)));
+      const auto group =
+          static_cast<int64_t>(static_cast<double>(i) / (static_cast<double>(layers) / static_cast<double>(groups)));
       x = (*albert_layer_groups)[static_cast<size_t>(group)](x, static_cast<size_t>(group * (layers / groups)), call);
     }
     call.see(x);

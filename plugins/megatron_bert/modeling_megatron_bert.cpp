@@ -1,6 +1,6 @@
 // Megatron-BERT: Shoeybi et al. 2019, https://arxiv.org/abs/1909.08053
-// Megatron-BERT is BERT except: norms stand before attention and feed-forward part, and at the end of the stack, none at
-// the embeddings. Reference: transformers, models/megatron_bert/modeling_megatron_bert.py
+// Megatron-BERT is BERT except: norms stand before attention and feed-forward part, and at the end of the stack, none
+// at the embeddings. Reference: transformers, models/megatron_bert/modeling_megatron_bert.py
 
 #include "../bert/modeling_bert.h"
 #include "configuration_megatron_bert.h"
@@ -88,9 +88,9 @@ struct MegatronBertEncoderImpl : nn::Module {
   nn::LayerNorm ln;
 
   explicit MegatronBertEncoderImpl(const MegatronBertConfig& c)
-      : layer(register_module("layer", nn::Layers<MegatronBertLayer>(c.num_hidden_layers, [&](int64_t i) {
-                                return MegatronBertLayer(c, static_cast<size_t>(i));
-                              }))),
+      : layer(register_module("layer", nn::Layers<MegatronBertLayer>(
+                                           c.num_hidden_layers,
+                                           [&](int64_t i) { return MegatronBertLayer(c, static_cast<size_t>(i)); }))),
         ln(register_module("ln", nn::LayerNorm(c.hidden_size, c.layer_norm_eps))) {}
 
   Tensor forward(Tensor x, TransformerCall& call) {
@@ -111,8 +111,7 @@ struct MegatronBertPreTrainedModel : PreTrainedModel {
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "bert"}; }
 };
 
-struct MegatronBertModel
-    : bert::BertModelOf<MegatronBertPreTrainedModel, MegatronBertEmbeddings, MegatronBertEncoder> {
+struct MegatronBertModel : bert::BertModelOf<MegatronBertPreTrainedModel, MegatronBertEmbeddings, MegatronBertEncoder> {
   using BertModelOf::BertModelOf;
 };
 struct MegatronBertForPreTraining : bert::BertPreTrainingOf<MegatronBertPreTrainedModel, MegatronBertModel> {

@@ -86,6 +86,12 @@ template <class PreTrained, class Model, class Head = RobertaLMHead>
 struct RobertaNextWordsOf : NextWordsHead<PreTrained, Unpooled<Model>, Head> {
   explicit RobertaNextWordsOf(const typename PreTrained::Config& c)
       : NextWordsHead<PreTrained, Unpooled<Model>, Head>(c, "lm_head") {}
+
+  // Generation counts from 0, as the reference's does for all models that take position_ids.
+  void prepare_inputs_for_generation(ModelInputs& inputs, int64_t past) const override {
+    if (inputs.contains("position_ids")) return;
+    inputs.set("position_ids", at::arange(past, past + inputs["input_ids"].size(1), at::kLong).unsqueeze(0));
+  }
 };
 
 template <class PreTrained, class Model>

@@ -119,6 +119,14 @@ struct XLMRobertaXLModel : bert::BertModelOf<XLMRobertaXLPreTrainedModel, XLMRob
 };
 struct XLMRobertaXLForCausalLM : roberta::RobertaNextWordsOf<XLMRobertaXLPreTrainedModel, XLMRobertaXLModel> {
   using RobertaNextWordsOf::RobertaNextWordsOf;
+
+  // Unlike its siblings it counts as forward does: after padding.
+  void prepare_inputs_for_generation(ModelInputs& inputs, int64_t past) const override {
+    inputs.set("position_ids", Tensor());
+    const Tensor mask = inputs.tensor("attention_mask");
+    if (past > 0 && mask.defined())
+      inputs.set("position_ids", mask.to(at::kLong).cumsum(1).slice(1, past) + roberta::padding_id(config()));
+  }
 };
 struct XLMRobertaXLForMaskedLM : roberta::RobertaMaskedWordsOf<XLMRobertaXLPreTrainedModel, XLMRobertaXLModel> {
   using RobertaMaskedWordsOf::RobertaMaskedWordsOf;

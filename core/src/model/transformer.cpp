@@ -52,17 +52,19 @@ TransformerCall::TransformerCall(const ModelInputs& inputs, const PretrainedConf
 }
 
 void TransformerCall::start(const Tensor& x) {
-  const auto dtype = x.scalar_type();
+  const auto dtype = dtype_ = x.scalar_type();
   if (causal_) {
     auto made = decoder_mask(attention_mask_, seq, past, dtype);
-    mask = made.mask;
+    mask_ = made.mask;
     kernel_is_causal_ = made.causal;
   } else {
-    mask = padding_mask(attention_mask_, dtype);
+    mask_ = padding_mask(attention_mask_, dtype);
   }
   if (encoder.defined()) encoder_mask = padding_mask(encoder_attention_mask_, dtype);
   if (head_mask.defined()) head_mask = head_mask.to(dtype);
 }
+
+Tensor TransformerCall::additive_mask() const { return kernel_is_causal_ ? causal_mask({}, seq, past, dtype_) : mask_; }
 
 std::pair<Tensor, Tensor> TransformerCall::append(size_t layer, const Tensor& k, const Tensor& v) {
   return cache ? cache->update(layer, k, v) : std::pair(k, v);
@@ -85,7 +87,7 @@ Tensor TransformerCall::masked_heads(size_t layer, const Tensor& q, const Tensor
 
 Tensor TransformerCall::attend(size_t layer, const Tensor& q, const Tensor& k, const Tensor& v,
                                AttentionOptions options) {
-  options.mask = combine_masks(options.mask, mask);
+  options.mask = combine_masks(options.mask, mask_);
   options.causal = kernel_is_causal_;
   return masked_heads(layer, q, k, v, options, attentions);
 }

@@ -39,12 +39,15 @@ class TransformerCall {
 
   int64_t batch, seq, past = 0;  // past: positions that the cache holds
   KvCachePtr cache;
-  Tensor mask;                   // additive [batch or 1, 1, 1 or seq, past + seq], or undefined
   Tensor encoder, encoder_mask;  // [batch, encoder seq, hidden] and additive [batch, 1, 1, encoder seq], or undefined
   Tensor head_mask;              // [layers, batch or 1, heads, 1, 1], or undefined
 
   /// Makes the masks, in the dtype of the embeddings x [batch, seq, hidden].
   void start(const Tensor& x);
+
+  /// The mask with the causal part in it, for attention that no kernel knows: additive [batch or 1, 1, 1 or seq, past +
+  /// seq], or undefined.
+  Tensor additive_mask() const;
 
   /// Appends k and v [batch, heads, seq, d] to the cache of a layer, if there is one; returns all of them.
   std::pair<Tensor, Tensor> append(size_t layer, const Tensor& k, const Tensor& v);
@@ -75,8 +78,9 @@ class TransformerCall {
                       std::vector<Tensor>& seen);
 
   bool causal_, kernel_is_causal_ = false, wants_attentions_, wants_hidden_states_;
-  Tensor attention_mask_, encoder_attention_mask_;
+  Tensor attention_mask_, encoder_attention_mask_, mask_;
   AttnImplementation implementation_;
+  at::ScalarType dtype_ = at::kFloat;
   std::vector<Tensor> hidden_states_;
 };
 
