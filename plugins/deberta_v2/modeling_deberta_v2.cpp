@@ -5,15 +5,9 @@
 
 #include "modeling_deberta_v2.h"
 
-#include "configuration_deberta_v2.h"
-
 namespace backplane::deberta_v2 {
 
 using bert::BertIntermediate, bert::BertOutput;
-
-constexpr std::array<std::string_view, 7> kArguments = {"input_ids",           "attention_mask", "token_type_ids",
-                                                        "position_ids",        "inputs_embeds",  "output_attentions",
-                                                        "output_hidden_states"};
 
 // What every layer of one call shares.
 struct Pass {
@@ -23,44 +17,6 @@ struct Pass {
   AttnImplementation implementation;
   std::vector<Tensor>* attentions = nullptr;
 };
-
-struct DebertaV2EmbeddingsImpl : nn::Module {
-  nn::Embedding word_embeddings, position_embeddings{nullptr}, token_type_embeddings{nullptr};
-  nn::Linear embed_proj{nullptr};
-  nn::LayerNorm LayerNorm;
-  nn::Dropout dropout;
-
-  explicit DebertaV2EmbeddingsImpl(const DebertaV2Config& c)
-      : word_embeddings(register_module("word_embeddings", nn::Embedding(c.vocab_size, c.word_size(), c.pad_token_id))),
-        LayerNorm(register_module("LayerNorm", nn::LayerNorm(c.hidden_size, c.layer_norm_eps))),
-        dropout(register_module("dropout", nn::Dropout(c.hidden_dropout_prob))) {
-    if (c.position_biased_input) {
-      position_embeddings =
-          register_module("position_embeddings", nn::Embedding(c.max_position_embeddings, c.word_size()));
-    }
-    if (c.type_vocab_size > 0)
-      token_type_embeddings = register_module("token_type_embeddings", nn::Embedding(c.type_vocab_size, c.word_size()));
-    if (c.word_size() != c.hidden_size)
-      embed_proj = register_module("embed_proj", nn::Linear(c.word_size(), c.hidden_size, false));
-  }
-
-  // padding [batch, seq, 1], 1 where a token counts, or undefined -> [batch, seq, hidden]
-  Tensor forward(const ModelInputs& inputs, const Tensor& padding) {
-    const Tensor ids = inputs.tensor("input_ids");
-    Tensor x = ids.defined() ? word_embeddings(ids) : inputs["inputs_embeds"];
-    if (position_embeddings) {
-      Tensor positions = inputs.tensor("position_ids");
-      if (!positions.defined()) positions = at::arange(x.size(1)).unsqueeze(0);
-      x = x + position_embeddings(positions);
-    }
-    if (token_type_embeddings) x = x + token_type_embeddings(bert::token_types(inputs));
-    if (embed_proj) x = embed_proj(x);
-    x = LayerNorm(x);
-    if (padding.defined()) x = x * padding;
-    return dropout(x);
-  }
-};
-TORCH_MODULE(DebertaV2Embeddings);
 
 struct DisentangledSelfAttentionImpl : nn::Module {
   int64_t heads, span;
@@ -254,21 +210,11 @@ struct DebertaV2Model : DebertaV2PreTrainedModel {
   std::span<const std::string_view> arguments() const override { return kArguments; }
 
   ModelOutput compute(const ModelInputs& inputs) override {
-    const Tensor ids = inputs.tensor("input_ids"), attention_mask = inputs.tensor("attention_mask");
-    if (ids.defined() == inputs.contains("inputs_embeds"))
-      throw Error(ErrorCode::invalid_value, "give either input_ids or inputs_embeds");
-    if (attention_mask.defined() && attention_mask.dim() != 2) {
-      throw Error(ErrorCode::invalid_value,
-                  concat("attention_mask has ", attention_mask.dim(), " dimensions; give [batch, seq]"));
-    }
-    const auto dtype = embeddings->word_embeddings->weight.scalar_type();
-    Tensor padding;
-    if (attention_mask.defined() && !attention_mask.all().item<bool>()) padding = attention_mask.unsqueeze(2).to(dtype);
+    const Tensor padding = padding_of(inputs, embeddings->word_embeddings->weight.scalar_type());
     Tensor x = embeddings(inputs, padding);
 
     std::vector<Tensor> hidden_states, attentions;
-    Pass pass{.implementation = c.attn_implementation};
-    if (padding.defined()) pass.mask = lowest_where((padding * padding.transpose(1, 2)).unsqueeze(1) == 0, dtype);
+    Pass pass{.mask = pairs_mask(padding), .implementation = c.attn_implementation};
     if (c.relative_attention) pass.distances = distances(x.size(1), c.position_buckets, c.max_distance());
     if (inputs.flag("output_attentions", c.output_attentions)) pass.attentions = &attentions;
     x = encoder(x, pass, padding,
@@ -282,71 +228,9 @@ struct DebertaV2Model : DebertaV2PreTrainedModel {
   }
 };
 
-// The head of version 3's pre-training: the words' embeddings are passed in.
-struct DebertaV2LMPredictionHeadImpl : nn::Module {
-  Tensor bias;
-  nn::Linear dense;
-  Activation act;
-  nn::LayerNorm LayerNorm;
-
-  explicit DebertaV2LMPredictionHeadImpl(const DebertaV2Config& c)
-      : bias(register_parameter("bias", at::empty({c.vocab_size}))),
-        dense(register_module("dense", nn::Linear(c.hidden_size, c.hidden_size))),
-        act(activation(c.hidden_act)),
-        LayerNorm(register_module("LayerNorm", nn::LayerNorm(c.hidden_size, c.layer_norm_eps))) {}
-
-  // x [batch, seq, hidden], words [vocab, hidden] -> [batch, seq, vocab]
-  Tensor forward(const Tensor& x, const Tensor& words) { return at::linear(LayerNorm(act(dense(x))), words, bias); }
+struct DebertaV2ForMaskedLM : MaskedWordsOf<DebertaV2PreTrainedModel, DebertaV2Model> {
+  using MaskedWordsOf::MaskedWordsOf;
 };
-TORCH_MODULE(DebertaV2LMPredictionHead);
-
-struct DebertaV2OnlyMLMHeadImpl : nn::Module {
-  DebertaV2LMPredictionHead lm_head;
-
-  explicit DebertaV2OnlyMLMHeadImpl(const DebertaV2Config& c)
-      : lm_head(register_module("lm_head", DebertaV2LMPredictionHead(c))) {}
-};
-TORCH_MODULE(DebertaV2OnlyMLMHead);
-
-struct LegacyDebertaV2OnlyMLMHeadImpl : nn::Module {
-  bert::BertLMPredictionHead predictions;
-
-  explicit LegacyDebertaV2OnlyMLMHeadImpl(const DebertaV2Config& c)
-      : predictions(register_module("predictions", bert::BertLMPredictionHead(c, c.word_size()))) {}
-};
-TORCH_MODULE(LegacyDebertaV2OnlyMLMHead);
-
-struct DebertaV2ForMaskedLM : ModelWithBase<DebertaV2PreTrainedModel, DebertaV2Model> {
-  LegacyDebertaV2OnlyMLMHead cls{nullptr};
-  DebertaV2OnlyMLMHead lm_predictions{nullptr};
-
-  explicit DebertaV2ForMaskedLM(const DebertaV2Config& c) : ModelWithBase(c, {"labels"}) {
-    if (c.legacy) {
-      cls = register_module("cls", LegacyDebertaV2OnlyMLMHead(c));
-    } else {
-      lm_predictions = register_module("lm_predictions", DebertaV2OnlyMLMHead(c));
-    }
-  }
-
-  CheckpointRules checkpoint_rules() const override {
-    auto rules = ModelWithBase::checkpoint_rules();
-    rules.ignore_unexpected = {"mask_predictions.*"};
-    return rules;
-  }
-  nn::Embedding get_input_embeddings() override { return base->get_input_embeddings(); }
-  nn::Linear get_output_embeddings() override { return cls ? cls->predictions->decoder : nn::Linear(nullptr); }
-  void tie_weights() override {
-    if (cls && config().tie_word_embeddings) cls->predictions->decoder->tie_weight(get_input_embeddings()->weight);
-  }
-
-  ModelOutput compute(const ModelInputs& inputs) override {
-    const auto out = run_base(inputs);
-    const Tensor x = out["last_hidden_state"], labels = inputs.tensor("labels");
-    const Tensor logits = cls ? cls->predictions(x) : lm_predictions->lm_head(x, get_input_embeddings()->weight);
-    return head_output(labels.defined() ? cross_entropy(logits, labels) : Tensor(), logits, out);
-  }
-};
-
 struct DebertaV2ForSequenceClassification : SequenceLabelsOf<DebertaV2PreTrainedModel, DebertaV2Model> {
   using SequenceLabelsOf::SequenceLabelsOf;
 };
