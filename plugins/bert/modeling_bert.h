@@ -233,6 +233,15 @@ struct BertPoolerImpl : nn::Module {
 };
 TORCH_MODULE(BertPooler);
 
+// The configuration, once it is known to make a model.
+template <class Config>
+const Config& checked(const Config& c) {
+  check_head_size(c.hidden_size, c.num_attention_heads);
+  if (c.add_cross_attention && !c.is_decoder)
+    throw Error(ErrorCode::bad_config, "config.json: add_cross_attention needs is_decoder to be true");
+  return c;
+}
+
 // The base model over embeddings called with (inputs, call), an encoder called with (x, call), and a pooler.
 template <class PreTrained, class Embeddings, class Encoder, class Pooler = BertPooler>
 struct BertModelOf : PreTrained {
@@ -249,13 +258,6 @@ struct BertModelOf : PreTrained {
         embeddings(this->register_module("embeddings", Embeddings(c))),
         encoder(this->register_module("encoder", Encoder(c))) {
     if (add_pooling_layer) pooler = this->register_module("pooler", Pooler(c));
-  }
-
-  static const Config& checked(const Config& c) {
-    check_heads(c.hidden_size, c.num_attention_heads);
-    if (c.add_cross_attention && !c.is_decoder)
-      throw Error(ErrorCode::bad_config, "config.json: add_cross_attention needs is_decoder to be true");
-    return c;
   }
 
   nn::Embedding get_input_embeddings() override { return embeddings->word_embeddings; }

@@ -104,7 +104,6 @@ struct BloomModel : BloomPreTrainedModel {
             "h", nn::Layers<BloomBlock>(c.n_layer, [&](int64_t i) { return BloomBlock(c, static_cast<size_t>(i)); }))) {
   }
 
-  nn::Embedding& input_embeddings() { return word_embeddings; }
   nn::Embedding get_input_embeddings() override { return word_embeddings; }
   std::span<const std::string_view> arguments() const override {
     // position_ids are taken and have no effect.

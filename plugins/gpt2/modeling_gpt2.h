@@ -124,7 +124,6 @@ struct GPT2ModelOf : PreTrained {
             "h", nn::Layers<GPT2Block>(c.n_layer, [&](int64_t i) { return GPT2Block(c, static_cast<size_t>(i)); }))),
         ln_f(this->register_module("ln_f", nn::LayerNorm(c.n_embd, c.layer_norm_epsilon))) {}
 
-  nn::Embedding& input_embeddings() { return wte; }
   nn::Embedding get_input_embeddings() override { return wte; }
   std::span<const std::string_view> arguments() const override { return kArguments; }
 

@@ -115,7 +115,6 @@ struct GPTNeoModel : GPTNeoPreTrainedModel {
                                    c.num_layers, [&](int64_t i) { return GPTNeoBlock(c, static_cast<size_t>(i)); }))),
         ln_f(register_module("ln_f", nn::LayerNorm(c.hidden_size, c.layer_norm_epsilon))) {}
 
-  nn::Embedding& input_embeddings() { return wte; }
   nn::Embedding get_input_embeddings() override { return wte; }
   std::span<const std::string_view> arguments() const override {
     static constexpr auto kArguments = extend(kEncoderArguments, "past_key_values", "use_cache", "cache_position");

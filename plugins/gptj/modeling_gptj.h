@@ -79,7 +79,6 @@ struct GPTJModelOf : PreTrained {
                      c.n_layer, [&](int64_t i) { return GPTJBlock<Attention>(c, static_cast<size_t>(i)); }))),
         ln_f(this->register_module("ln_f", nn::LayerNorm(c.n_embd, c.layer_norm_epsilon))) {}
 
-  nn::Embedding& input_embeddings() { return wte; }
   nn::Embedding get_input_embeddings() override { return wte; }
   std::span<const std::string_view> arguments() const override {
     static constexpr auto kArguments = extend(kEncoderArguments, "past_key_values", "use_cache", "cache_position");

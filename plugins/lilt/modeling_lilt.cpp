@@ -179,7 +179,7 @@ struct LiltModel : LiltPreTrainedModel {
         embeddings(register_module("embeddings", roberta::RobertaEmbeddings(c))),
         layout_embeddings(register_module("layout_embeddings", LiltLayoutEmbeddings(c))),
         encoder(register_module("encoder", LiltEncoder(c))) {
-    check_heads(c.hidden_size, c.num_attention_heads);
+    check_head_size(c.hidden_size, c.num_attention_heads);
     if (add_pooling_layer) pooler = register_module("pooler", bert::BertPooler(c));
   }
 

@@ -103,7 +103,8 @@ struct RoCBertForPreTraining : WordsHead<RoCBertPreTrainedModel, RoCBertModel, b
  private:
   // The model run on another sentence of the call: its pooled output with length 1, [batch, hidden].
   Tensor pooled(const ModelInputs& inputs, const std::string& which, const Tensor& ids) {
-    ModelInputs other = {{"input_ids", ids}};
+    ModelInputs other;
+    other.set("input_ids", ids);
     for (const char* name : {"input_shape_ids", "input_pronunciation_ids", "attention_mask", "token_type_ids"})
       other.set(name, inputs.tensor(which + "_" + name));
     return normalized(base->forward(other)["pooler_output"]);

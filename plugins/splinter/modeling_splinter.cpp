@@ -2,6 +2,8 @@
 // BERT without a pooler; its head points from the places of questions to the spans that answer them.
 // Reference: transformers, models/splinter/modeling_splinter.py
 
+#include <limits>
+
 #include "../bert/modeling_bert.h"
 #include "configuration_splinter.h"
 
@@ -140,7 +142,9 @@ struct SplinterForPreTraining : SplinterHead {
     }
     const Tensor places = is_question.nonzero(), rows = places.select(1, 0), columns = places.select(1, 1);
     const Tensor order = (is_question.cumsum(-1) - 1).index({rows, columns});
-    return at::full({ids.size(0), most}, padding(), at::kLong).index_put({rows, order}, columns);
+    Tensor positions = at::full({ids.size(0), most}, padding(), at::kLong);
+    positions.index_put_({rows, order}, columns);
+    return positions;
   }
 };
 

@@ -159,9 +159,21 @@ struct XmodPreTrainedModel : PreTrainedModel {
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "roberta"}; }
 };
 
-struct XmodModel : bert::BertModelOf<XmodPreTrainedModel, roberta::RobertaEmbeddings, XmodEncoder> {
-  using BertModelOf::BertModelOf;
+struct XmodModel : XmodPreTrainedModel {
+  const XmodConfig& c;
+  roberta::RobertaEmbeddings embeddings;
+  XmodEncoder encoder;
+  bert::BertPooler pooler{nullptr};
 
+  explicit XmodModel(const XmodConfig& config, bool add_pooling_layer = true)
+      : XmodPreTrainedModel(config),
+        c(bert::checked(config)),
+        embeddings(register_module("embeddings", roberta::RobertaEmbeddings(c))),
+        encoder(register_module("encoder", XmodEncoder(c))) {
+    if (add_pooling_layer) pooler = register_module("pooler", bert::BertPooler(c));
+  }
+
+  nn::Embedding get_input_embeddings() override { return embeddings->word_embeddings; }
   std::span<const std::string_view> arguments() const override {
     static constexpr auto kArguments = extend(kTransformerArguments, "lang_ids");
     return kArguments;

@@ -19,7 +19,7 @@ Tensor mask_of_heads(Tensor mask, int64_t layers, int64_t heads) {
 
 }  // namespace
 
-void check_heads(int64_t hidden_size, int64_t num_attention_heads) {
+void check_head_size(int64_t hidden_size, int64_t num_attention_heads) {
   if (num_attention_heads > 0 && hidden_size % num_attention_heads == 0) return;
   throw Error(ErrorCode::bad_config, concat("config.json: hidden_size (", hidden_size,
                                             ") is not divisible by num_attention_heads (", num_attention_heads, ")"));
@@ -74,6 +74,7 @@ Tensor TransformerCall::masked_heads(size_t layer, const Tensor& q, const Tensor
                                      AttentionOptions& options, std::vector<Tensor>& seen) {
   Tensor probs;
   options.implementation = implementation_;
+  if (options.mask.defined()) options.mask = options.mask.to(q.scalar_type());
   if (wants_attentions_) options.probs = &probs;
   Tensor y = attention(q, k, v, options);
   if (head_mask.defined()) {

@@ -16,10 +16,13 @@
 // model gives `last_hidden_state` [batch, seq, hidden] and overrides `get_input_embeddings`.
 namespace backplane {
 
-/// hidden_size of a configuration, which may be an accessor of a key with another name.
+/// Width of `last_hidden_state`: output_size() of a configuration that has it, else hidden_size, which may be an
+/// accessor of a key with another name.
 template <class Config>
 int64_t hidden_size_of(const Config& c) {
-  if constexpr (requires { c.hidden_size(); }) {
+  if constexpr (requires { c.output_size(); }) {
+    return c.output_size();
+  } else if constexpr (requires { c.hidden_size(); }) {
     return c.hidden_size();
   } else {
     return c.hidden_size;

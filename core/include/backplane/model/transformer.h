@@ -20,7 +20,7 @@ inline constexpr auto kTransformerArguments =
     extend(kEncoderArguments, "encoder_hidden_states", "encoder_attention_mask", "past_key_values", "use_cache");
 
 /// Throws `bad_config` unless `hidden_size` is a multiple of `num_attention_heads`, which is above 0.
-void check_heads(int64_t hidden_size, int64_t num_attention_heads);
+void check_head_size(int64_t hidden_size, int64_t num_attention_heads);
 
 /// One call of a stack of layers whose attention may mask heads, look at an encoder's states, or be causal with a
 /// cache: encoders, and decoders of their making. Holds what the layers share and takes down what they leave behind.
