@@ -15,13 +15,17 @@ Tensor alibi_slopes(int64_t heads) {
   return whole == heads ? slopes : at::cat({slopes, powers(2 * whole, heads - whole, 2)});
 }
 
-Tensor alibi_bias(const Tensor& attention_mask, int64_t heads, int64_t kv) {
+Tensor alibi_positions(const Tensor& attention_mask, int64_t kv) {
   Tensor positions = at::arange(kv, at::kLong).unsqueeze(0);
   if (attention_mask.defined() && attention_mask.dim() == 2) {
     const Tensor mask = attention_mask.to(at::kLong);
     positions = (mask.cumsum(-1) - 1) * mask;
   }
-  return alibi_slopes(heads).view({1, heads, 1, 1}) * positions.view({positions.size(0), 1, 1, -1});
+  return positions.view({positions.size(0), 1, 1, -1});
+}
+
+Tensor alibi_bias(const Tensor& attention_mask, int64_t heads, int64_t kv) {
+  return alibi_slopes(heads).view({1, heads, 1, 1}) * alibi_positions(attention_mask, kv);
 }
 
 }  // namespace backplane::nn

@@ -9,8 +9,12 @@ namespace backplane::nn {
 /// 2n's.
 Tensor alibi_slopes(int64_t heads);
 
+/// Positions of `kv` keys that count the tokens of attention_mask [batch, kv], 0 at padding: [batch or 1, 1, 1, kv].
+/// Undefined: all of `kv` count.
+Tensor alibi_positions(const Tensor& attention_mask, int64_t kv);
+
 /// slope * position of each key, [batch or 1, heads, 1, kv], in float32: a bias for scores, which softmax makes one of
-/// distances. Positions count the tokens of attention_mask [batch, kv]; undefined: all of `kv`.
+/// distances.
 Tensor alibi_bias(const Tensor& attention_mask, int64_t heads, int64_t kv);
 
 }  // namespace backplane::nn
