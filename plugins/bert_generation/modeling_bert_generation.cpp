@@ -32,6 +32,7 @@ TORCH_MODULE(BertGenerationEmbeddings);
 struct BertGenerationPreTrainedModel : PreTrainedModel {
   using Config = BertGenerationConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "bert"}; }
 };
 

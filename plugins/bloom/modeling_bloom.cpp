@@ -84,6 +84,7 @@ TORCH_MODULE(BloomBlock);
 struct BloomPreTrainedModel : PreTrainedModel {
   using Config = BloomConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "transformer"}; }
 };
 

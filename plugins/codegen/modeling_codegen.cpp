@@ -38,6 +38,7 @@ TORCH_MODULE(CodeGenAttention);
 struct CodeGenPreTrainedModel : PreTrainedModel {
   using Config = CodeGenConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override {
     // Old checkpoints hold the causal masks.
     return {.base_model_prefix = "transformer", .ignore_unexpected = {R"(attn\.causal_mask$)"}};

@@ -9,6 +9,7 @@ namespace backplane::data2vec_text {
 struct Data2VecTextPreTrainedModel : PreTrainedModel {
   using Config = Data2VecTextConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "data2vec_text"}; }
 };
 

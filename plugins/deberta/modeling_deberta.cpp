@@ -148,6 +148,7 @@ TORCH_MODULE(DebertaEncoder);
 struct DebertaPreTrainedModel : PreTrainedModel {
   using Config = DebertaConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override {
     return {.base_model_prefix = "deberta", .ignore_unexpected = {"position_embeddings"}};
   }

@@ -190,6 +190,7 @@ static Tensor distances(int64_t seq, int64_t buckets, int64_t max_distance) {
 struct DebertaV2PreTrainedModel : PreTrainedModel {
   using Config = DebertaV2Config;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override {
     return {.base_model_prefix = "deberta", .ignore_unexpected = {"position_embeddings"}};
   }

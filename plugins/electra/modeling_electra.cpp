@@ -18,6 +18,7 @@ TORCH_MODULE(ElectraEmbeddings);
 struct ElectraPreTrainedModel : PreTrainedModel {
   using Config = ElectraConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "electra"}; }
 };
 

@@ -33,6 +33,7 @@ TORCH_MODULE(ErnieEmbeddings);
 struct ErniePreTrainedModel : PreTrainedModel {
   using Config = ErnieConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "ernie"}; }
 };
 

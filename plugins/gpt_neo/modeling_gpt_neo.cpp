@@ -92,6 +92,7 @@ TORCH_MODULE(GPTNeoBlock);
 struct GPTNeoPreTrainedModel : PreTrainedModel {
   using Config = GPTNeoConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override {
     // Old checkpoints hold the causal masks.
     return {.base_model_prefix = "transformer", .ignore_unexpected = {R"(attn\.attention\.(masked_)?bias$)"}};

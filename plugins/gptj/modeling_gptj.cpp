@@ -32,6 +32,7 @@ TORCH_MODULE(GPTJAttention);
 struct GPTJPreTrainedModel : PreTrainedModel {
   using Config = GPTJConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override {
     // Old checkpoints hold the causal masks.
     return {.base_model_prefix = "transformer", .ignore_unexpected = {R"(attn\.(masked_)?bias$)"}};

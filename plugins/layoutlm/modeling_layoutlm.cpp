@@ -54,6 +54,7 @@ TORCH_MODULE(LayoutLMEmbeddings);
 struct LayoutLMPreTrainedModel : PreTrainedModel {
   using Config = LayoutLMConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "layoutlm"}; }
 };
 

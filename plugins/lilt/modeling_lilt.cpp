@@ -163,6 +163,7 @@ TORCH_MODULE(LiltEncoder);
 struct LiltPreTrainedModel : PreTrainedModel {
   using Config = LiltConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "lilt"}; }
 };
 

@@ -108,6 +108,7 @@ TORCH_MODULE(MegatronBertEncoder);
 struct MegatronBertPreTrainedModel : PreTrainedModel {
   using Config = MegatronBertConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "bert"}; }
 };
 

@@ -83,6 +83,7 @@ TORCH_MODULE(MptBlock);
 struct MptPreTrainedModel : PreTrainedModel {
   using Config = MptConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "transformer"}; }
 };
 

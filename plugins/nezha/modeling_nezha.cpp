@@ -82,6 +82,7 @@ TORCH_MODULE(NezhaSelfAttention);
 struct NezhaPreTrainedModel : PreTrainedModel {
   using Config = NezhaConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override {
     return {.base_model_prefix = "nezha", .ignore_unexpected = {"positions_encoding"}};
   }

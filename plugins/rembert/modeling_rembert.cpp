@@ -55,6 +55,7 @@ TORCH_MODULE(RemBertOnlyMLMHead);
 struct RemBertPreTrainedModel : PreTrainedModel {
   using Config = RemBertConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "rembert"}; }
 };
 

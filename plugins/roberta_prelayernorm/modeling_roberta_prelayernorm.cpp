@@ -87,6 +87,7 @@ struct RobertaPreLayerNormModelOf : roberta::RobertaModelOf<PreTrained, bert::Be
 struct RobertaPreLayerNormPreTrainedModel : PreTrainedModel {
   using Config = RobertaPreLayerNormConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "roberta_prelayernorm"}; }
 };
 

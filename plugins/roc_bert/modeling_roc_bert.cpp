@@ -65,6 +65,7 @@ TORCH_MODULE(RoCBertEmbeddings);
 struct RoCBertPreTrainedModel : PreTrainedModel {
   using Config = RoCBertConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "roc_bert"}; }
 };
 

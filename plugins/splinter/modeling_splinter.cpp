@@ -46,6 +46,7 @@ TORCH_MODULE(QuestionAwareSpanSelectionHead);
 struct SplinterPreTrainedModel : PreTrainedModel {
   using Config = SplinterConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "splinter"}; }
 };
 

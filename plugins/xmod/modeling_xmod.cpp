@@ -156,6 +156,7 @@ TORCH_MODULE(XmodEncoder);
 struct XmodPreTrainedModel : PreTrainedModel {
   using Config = XmodConfig;
   using PreTrainedModel::PreTrainedModel;
+  static constexpr bool supports_sdpa = false;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "roberta"}; }
 };
 
