@@ -8,6 +8,7 @@
 namespace backplane::falcon_mamba {
 
 struct FalconMambaPreTrainedModel : PreTrainedModel {
+  static constexpr bool supports_sdpa = false;
   using Config = FalconMambaConfig;
   using PreTrainedModel::PreTrainedModel;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "backbone"}; }

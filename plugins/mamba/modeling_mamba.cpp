@@ -3,6 +3,7 @@
 namespace backplane::mamba {
 
 struct MambaPreTrainedModel : PreTrainedModel {
+  static constexpr bool supports_sdpa = false;
   using Config = MambaConfig;
   using PreTrainedModel::PreTrainedModel;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "backbone"}; }

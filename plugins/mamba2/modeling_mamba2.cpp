@@ -5,6 +5,7 @@
 namespace backplane::mamba2 {
 
 struct Mamba2PreTrainedModel : PreTrainedModel {
+  static constexpr bool supports_sdpa = false;
   using Config = Mamba2Config;
   using PreTrainedModel::PreTrainedModel;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "backbone"}; }

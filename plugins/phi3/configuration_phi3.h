@@ -60,7 +60,16 @@ struct Phi3Config : PretrainedConfig {
     field(BACKPLANE_FIELD(sliding_window));
   }
 
-  void validate() override { settle_heads(num_attention_heads, num_key_value_heads); }
+  void validate() override {
+    settle_heads(num_attention_heads, num_key_value_heads);
+    // Older files call LongRoPE "su" or "yarn".
+    const Value* type = rope_scaling.find("type");
+    if (type && (*type == Value("su") || *type == Value("yarn"))) {
+      Value::Object scaling = rope_scaling.as_object();
+      set(scaling, "type", "longrope");
+      rope_scaling = scaling;
+    }
+  }
 };
 
 }  // namespace backplane::phi3

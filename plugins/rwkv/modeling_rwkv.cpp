@@ -10,6 +10,7 @@
 namespace backplane::rwkv {
 
 struct RwkvPreTrainedModel : PreTrainedModel {
+  static constexpr bool supports_sdpa = false;
   using Config = RwkvConfig;
   using PreTrainedModel::PreTrainedModel;
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "rwkv"}; }

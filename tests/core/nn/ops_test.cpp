@@ -117,6 +117,26 @@ TEST_CASE("causal_mask hides later keys and padding, and a row of padding stays 
   CHECK_THROWS_AS(causal_mask(at::ones({1, 3}, at::kLong), 2, 2, at::kFloat), Error);
 }
 
+TEST_CASE("a sliding window hides keys behind it, and the mask has the columns that the cache keeps") {
+  const auto seen = [](const Tensor& mask) { return mask.squeeze(0).squeeze(0) == 0; };
+  const Tensor prompt = seen(causal_mask({}, 4, 0, at::kFloat, 2));
+  CHECK(at::equal(prompt, at::tensor({1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1}).view({4, 4}) == 1));
+  // Two new positions after five: of the five only the last is seen, by the first of the two.
+  CHECK(at::equal(seen(causal_mask({}, 2, 5, at::kFloat, 2)), at::tensor({1, 1, 0, 0, 1, 1}).view({2, 3}) == 1));
+  CHECK_FALSE(causal_mask({}, 1, 5, at::kFloat, 2).defined());
+  const Tensor padded = at::tensor({0, 0, 0, 0, 0, 1}).view({1, 6});
+  CHECK(at::equal(seen(causal_mask(padded, 1, 5, at::kFloat, 2)), at::tensor({0, 1}).view({1, 2}) == 1));
+  CHECK(decoder_mask({}, 4, 0, at::kFloat, 4).causal);
+  CHECK_FALSE(decoder_mask({}, 4, 0, at::kFloat, 3).causal);
+}
+
+TEST_CASE("capped scores stay below the cap") {
+  const Tensor q = at::full({1, 1, 1, 1}, 100.0f), k = at::tensor({100.0f, 0.0f}).view({1, 1, 2, 1}),
+               v = at::tensor({1.0f, 0.0f}).view({1, 1, 2, 1});
+  const double share = 1 / (1 + std::exp(-2.0));  // exp(2) against exp(0)
+  CHECK(attention(q, k, v, {.softcap = 2}).item<float>() == Approx(share));
+}
+
 TEST_CASE("activations are found by the reference's names, and others are named in the error") {
   const Tensor x = at::tensor({-1.0f, 0.0f, 2.0f});
   CHECK(activation("relu2")(x)[2].item<float>() == 4);

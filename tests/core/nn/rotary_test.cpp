@@ -88,3 +88,10 @@ TEST_CASE("the cache appends in place, grows, and keeps chosen rows") {
   std::tie(k, v) = cache.update(0, at::zeros({1, 1, 1, 1}), at::zeros({1, 1, 1, 1}));
   CHECK(at::equal(k.flatten(), at::tensor({2.0f, 3.0f, 11.0f, 0.0f})));
 }
+
+TEST_CASE("interleaved positions turn neighbours, and leave what is beyond them") {
+  const Tensor x = at::tensor({1.0f, 0.0f, 0.0f, 2.0f, 7.0f}).view({1, 1, 1, 5});
+  const Tensor cos = at::tensor({0.0f, 1.0f}).view({1, 1, 2}), sin = at::tensor({1.0f, 0.0f}).view({1, 1, 2});
+  const Tensor y = nn::apply_rotary_interleaved(x, cos, sin);
+  CHECK(at::equal(y, at::tensor({0.0f, 1.0f, 0.0f, 2.0f, 7.0f}).view({1, 1, 1, 5})));
+}
