@@ -11,6 +11,7 @@ namespace backplane::bart {
 
 // What every layer of one call shares.
 struct Pass {
+  Tensor attention_mask;   // as given, or undefined
   Tensor mask;             // additive [batch, 1, q or 1, kv], or undefined
   bool causal = false;     // queries see no later keys, and the mask does not say so
   Tensor head_mask;        // [layers, heads], or undefined
@@ -22,6 +23,11 @@ struct Pass {
   std::vector<Tensor>* cross_attentions = nullptr;
 };
 
+struct ProjectionOptions {
+  bool bias = true;
+  std::optional<int64_t> kv_size = {};  // of what keys and values are made of; d_model where it is not set
+};
+
 struct BartAttentionImpl : nn::Module {
   int64_t heads;
   size_t layer;
@@ -30,16 +36,17 @@ struct BartAttentionImpl : nn::Module {
   AttnImplementation implementation;
   nn::Linear k_proj, v_proj, q_proj, out_proj;
 
-  BartAttentionImpl(const BartBaseConfig& c, int64_t heads, size_t layer, bool is_cross = false)
+  BartAttentionImpl(const BartBaseConfig& c, int64_t heads, size_t layer, bool is_cross = false,
+                    const ProjectionOptions& options = {})
       : heads(heads),
         layer(layer),
         is_cross(is_cross),
         dropout(c.attention_dropout),
         implementation(c.attn_implementation),
-        k_proj(register_module("k_proj", nn::Linear(c.d_model, c.d_model))),
-        v_proj(register_module("v_proj", nn::Linear(c.d_model, c.d_model))),
-        q_proj(register_module("q_proj", nn::Linear(c.d_model, c.d_model))),
-        out_proj(register_module("out_proj", nn::Linear(c.d_model, c.d_model))) {}
+        k_proj(register_module("k_proj", nn::Linear(options.kv_size.value_or(c.d_model), c.d_model, options.bias))),
+        v_proj(register_module("v_proj", nn::Linear(options.kv_size.value_or(c.d_model), c.d_model, options.bias))),
+        q_proj(register_module("q_proj", nn::Linear(c.d_model, c.d_model, options.bias))),
+        out_proj(register_module("out_proj", nn::Linear(c.d_model, c.d_model, options.bias))) {}
 
   // x [batch, seq, d_model] -> [batch, seq, d_model]
   Tensor forward(const Tensor& x, const Pass& pass) {
@@ -79,16 +86,18 @@ TORCH_MODULE(BartAttention);
 // Half precision overflows in deep encoders.
 inline Tensor clamp_half(const Tensor& x) { return x.scalar_type() == at::kHalf ? x.clamp(-64504.0, 64504.0) : x; }
 
-struct BartEncoderLayerImpl : nn::Module {
-  BartAttention self_attn;
+template <class Attention>
+struct EncoderLayerImpl : nn::Module {
+  Attention self_attn;
   nn::LayerNorm self_attn_layer_norm;
   nn::Linear fc1, fc2;
   nn::LayerNorm final_layer_norm;
   nn::Dropout dropout, activation_dropout;
   Activation act;
 
-  BartEncoderLayerImpl(const BartBaseConfig& c, size_t layer)
-      : self_attn(register_module("self_attn", BartAttention(c, c.encoder_attention_heads, layer))),
+  template <class Configuration>
+  EncoderLayerImpl(const Configuration& c, size_t layer)
+      : self_attn(register_module("self_attn", Attention(c, c.encoder_attention_heads, layer))),
         self_attn_layer_norm(register_module("self_attn_layer_norm", nn::LayerNorm(c.d_model))),
         fc1(register_module("fc1", nn::Linear(c.d_model, c.encoder_ffn_dim))),
         fc2(register_module("fc2", nn::Linear(c.encoder_ffn_dim, c.d_model))),
@@ -103,22 +112,28 @@ struct BartEncoderLayerImpl : nn::Module {
     return clamp_half(x);
   }
 };
+
+struct BartEncoderLayerImpl : EncoderLayerImpl<BartAttention> {
+  using EncoderLayerImpl::EncoderLayerImpl;
+};
 TORCH_MODULE(BartEncoderLayer);
 
-struct BartDecoderLayerImpl : nn::Module {
-  BartAttention self_attn;
+template <class Attention>
+struct DecoderLayerImpl : nn::Module {
+  Attention self_attn;
   nn::LayerNorm self_attn_layer_norm;
-  BartAttention encoder_attn;
+  Attention encoder_attn;
   nn::LayerNorm encoder_attn_layer_norm;
   nn::Linear fc1, fc2;
   nn::LayerNorm final_layer_norm;
   nn::Dropout dropout, activation_dropout;
   Activation act;
 
-  BartDecoderLayerImpl(const BartBaseConfig& c, size_t layer)
-      : self_attn(register_module("self_attn", BartAttention(c, c.decoder_attention_heads, layer))),
+  template <class Configuration>
+  DecoderLayerImpl(const Configuration& c, size_t layer)
+      : self_attn(register_module("self_attn", Attention(c, c.decoder_attention_heads, layer))),
         self_attn_layer_norm(register_module("self_attn_layer_norm", nn::LayerNorm(c.d_model))),
-        encoder_attn(register_module("encoder_attn", BartAttention(c, c.decoder_attention_heads, layer, true))),
+        encoder_attn(register_module("encoder_attn", Attention(c, c.decoder_attention_heads, layer, true))),
         encoder_attn_layer_norm(register_module("encoder_attn_layer_norm", nn::LayerNorm(c.d_model))),
         fc1(register_module("fc1", nn::Linear(c.d_model, c.decoder_ffn_dim))),
         fc2(register_module("fc2", nn::Linear(c.decoder_ffn_dim, c.d_model))),
@@ -132,6 +147,10 @@ struct BartDecoderLayerImpl : nn::Module {
     if (pass.encoder.defined()) x = encoder_attn_layer_norm(x + dropout(encoder_attn(x, pass)));
     return final_layer_norm(x + dropout(fc2(activation_dropout(act(fc1(x))))));
   }
+};
+
+struct BartDecoderLayerImpl : DecoderLayerImpl<BartAttention> {
+  using DecoderLayerImpl::DecoderLayerImpl;
 };
 TORCH_MODULE(BartDecoderLayer);
 
@@ -188,7 +207,8 @@ ModelOutput encode(const BartBaseConfig& c, const ModelInputs& inputs, Tensor x,
   std::vector<Tensor> hidden_states, attentions;
   const bool keep = inputs.flag("output_hidden_states", c.output_hidden_states);
   Pass pass;
-  pass.mask = padding_mask(inputs.tensor("attention_mask"), x.scalar_type());
+  pass.attention_mask = inputs.tensor("attention_mask");
+  pass.mask = padding_mask(pass.attention_mask, x.scalar_type());
   pass.head_mask = checked_head_mask(inputs, "head_mask", layers->size());
   if (inputs.flag("output_attentions", c.output_attentions)) pass.attentions = &attentions;
   for (auto& layer : *layers) {
@@ -215,7 +235,7 @@ ModelOutput decode(const BartBaseConfig& c, const ModelInputs& inputs, const KvC
   Pass pass;
   pass.cache = cache;
   // Without padding the kernels know the causal mask themselves.
-  const Tensor attention_mask = inputs.tensor("attention_mask");
+  const Tensor& attention_mask = pass.attention_mask = inputs.tensor("attention_mask");
   pass.causal = past == 0 &&
                 (!attention_mask.defined() || (attention_mask.dim() == 2 && attention_mask.min().item<double>() >= 1));
   if (!pass.causal) pass.mask = causal_mask(attention_mask, seq, past, x.scalar_type());
@@ -249,6 +269,7 @@ inline const auto as_is = [](const Tensor& x) { return x; };
 
 struct BartPreTrainedModel : PreTrainedModel {
   using PreTrainedModel::PreTrainedModel;
+  static constexpr const char* base_name = "model";  // of the base model in the classes with heads
   CheckpointRules checkpoint_rules() const override {
     return {.base_model_prefix = "model",
             .ignore_missing = {"final_logits_bias"},
@@ -256,7 +277,81 @@ struct BartPreTrainedModel : PreTrainedModel {
   }
 };
 
-// Encoder and decoder over one table of embeddings. `start` gives the decoder's ids where the call has none.
+// The parts that every encoder of the family has; a sibling adds its norms and the way from ids to layers.
+template <class Configuration, class Layer, class Positions>
+struct EncoderParts : BartPreTrainedModel {
+  const Configuration& c;
+  nn::Embedding embed_tokens;
+  Positions embed_positions;
+  nn::Layers<Layer> layers;
+  nn::Dropout dropout;
+
+  explicit EncoderParts(const Configuration& config)
+      : BartPreTrainedModel(config),
+        c(config),
+        embed_tokens(register_module("embed_tokens", nn::Embedding(c.vocab_size, c.d_model, c.pad_token_id))),
+        embed_positions(register_module("embed_positions", Positions(c.max_position_embeddings, c.d_model))),
+        layers(register_module("layers",
+                               nn::Layers<Layer>(c.encoder_layers, [&](int64_t i) { return Layer(config, i); }))),
+        dropout(register_module("dropout", nn::Dropout(c.dropout))) {}
+
+  std::span<const std::string_view> arguments() const override { return kTextEncoderArguments; }
+};
+
+// The same of a decoder.
+template <class Configuration, class Layer, class Positions>
+struct DecoderParts : BartPreTrainedModel {
+  const Configuration& c;
+  nn::Embedding embed_tokens;
+  Positions embed_positions;
+  nn::Layers<Layer> layers;
+  nn::Dropout dropout;
+
+  DecoderParts(const Configuration& config, int64_t vocab_size)
+      : BartPreTrainedModel(config),
+        c(config),
+        embed_tokens(register_module("embed_tokens", nn::Embedding(vocab_size, c.d_model, c.pad_token_id))),
+        embed_positions(register_module("embed_positions", Positions(c.max_position_embeddings, c.d_model))),
+        layers(register_module("layers",
+                               nn::Layers<Layer>(c.decoder_layers, [&](int64_t i) { return Layer(config, i); }))),
+        dropout(register_module("dropout", nn::Dropout(c.dropout))) {}
+  explicit DecoderParts(const Configuration& config) : DecoderParts(config, config.vocab_size) {}
+
+  std::span<const std::string_view> arguments() const override { return kTextDecoderArguments; }
+};
+
+template <class Configuration, class Layer = BartEncoderLayer>
+struct BartEncoder : EncoderParts<Configuration, Layer, BartLearnedPositionalEmbedding> {
+  using Base = EncoderParts<Configuration, Layer, BartLearnedPositionalEmbedding>;
+  nn::LayerNorm layernorm_embedding;
+
+  explicit BartEncoder(const Configuration& c)
+      : Base(c), layernorm_embedding(this->register_module("layernorm_embedding", nn::LayerNorm(c.d_model))) {}
+
+  ModelOutput compute(const ModelInputs& inputs) override {
+    const Tensor x = embedded(inputs, this->embed_tokens, embed_scale(this->c));
+    const Tensor positions = this->embed_positions(at::arange(x.size(1), at::kLong));
+    return encode(this->c, inputs, this->dropout(layernorm_embedding(x + positions)), this->layers, as_is);
+  }
+};
+
+template <class Configuration, class Layer = BartDecoderLayer>
+struct BartDecoder : DecoderParts<Configuration, Layer, BartLearnedPositionalEmbedding> {
+  using Base = DecoderParts<Configuration, Layer, BartLearnedPositionalEmbedding>;
+  nn::LayerNorm layernorm_embedding;
+
+  explicit BartDecoder(const Configuration& c)
+      : Base(c), layernorm_embedding(this->register_module("layernorm_embedding", nn::LayerNorm(c.d_model))) {}
+
+  ModelOutput compute(const ModelInputs& inputs) override {
+    const Tensor x = embedded(inputs, this->embed_tokens, embed_scale(this->c));
+    const KvCachePtr cache = cache_of(inputs, this->c);
+    const Tensor positions = this->embed_positions(positions_of(inputs, cache, x.size(1)));
+    return decode(this->c, inputs, cache, this->dropout(layernorm_embedding(x + positions)), this->layers, as_is);
+  }
+};
+
+// Encoder and decoder over one table of embeddings.
 template <class Configuration, class Encoder, class Decoder>
 struct Seq2SeqModel : BartPreTrainedModel {
   using Config = Configuration;
@@ -280,23 +375,35 @@ struct Seq2SeqModel : BartPreTrainedModel {
 
   std::span<const std::string_view> arguments() const override { return kEncoderDecoderArguments; }
 
-  // The decoder's ids for labels, or for the encoder's own ids.
-  virtual Tensor start(const Tensor& ids) const { return shift_right(ids, c.pad_token_id, c.decoder_start_token_id); }
+  // The decoder's ids for labels.
+  virtual Tensor start(const Tensor& labels) const {
+    return shift_right(labels, c.pad_token_id, c.decoder_start_token_id);
+  }
+
+  ModelOutput compute(const ModelInputs& inputs) override {
+    const auto encoded = run_encoder(*encoder, inputs);
+    const auto decoded =
+        decoder->forward(decoder_inputs(inputs, encoded["last_hidden_state"], inputs.tensor("attention_mask")));
+    return encoder_decoder_output(encoded, decoded);
+  }
+};
+
+// Where the call has no ids for the decoder, it gets the encoder's, shifted: what a denoiser is trained on.
+template <class Configuration, class Encoder, class Decoder>
+struct DenoisingModel : Seq2SeqModel<Configuration, Encoder, Decoder> {
+  using Seq2SeqModel<Configuration, Encoder, Decoder>::Seq2SeqModel;
 
   ModelOutput compute(const ModelInputs& inputs) override {
     ModelInputs call = inputs;
     if (!call.contains("decoder_input_ids") && !call.contains("decoder_inputs_embeds")) {
       if (!call.contains("input_ids")) {
         throw Error(ErrorCode::invalid_value,
-                    "give decoder_input_ids or decoder_inputs_embeds: without input_ids there "
-                    "is nothing to derive them from");
+                    "give decoder_input_ids or decoder_inputs_embeds: without input_ids there is nothing to derive "
+                    "them from");
       }
-      call.set("decoder_input_ids", start(call["input_ids"]));
+      call.set("decoder_input_ids", this->start(call["input_ids"]));
     }
-    const auto encoded = run_encoder(*encoder, call);
-    const auto decoded =
-        decoder->forward(decoder_inputs(call, encoded["last_hidden_state"], call.tensor("attention_mask")));
-    return encoder_decoder_output(encoded, decoded);
+    return Seq2SeqModel<Configuration, Encoder, Decoder>::compute(call);
   }
 };
 
@@ -310,14 +417,14 @@ struct Seq2SeqLM : BartPreTrainedModel {
 
   explicit Seq2SeqLM(const Config& c, int64_t vocab_size)
       : BartPreTrainedModel(c),
-        model(register_module("model", std::make_shared<Model>(c))),
+        model(register_module(Model::base_name, std::make_shared<Model>(c))),
         final_logits_bias(register_buffer("final_logits_bias", at::zeros({1, vocab_size}))),
         lm_head(register_module("lm_head", nn::Linear(c.d_model, vocab_size, false))) {}
   explicit Seq2SeqLM(const Config& c) : Seq2SeqLM(c, c.vocab_size) {}
 
   void tie_weights() override {
     model->tie_weights();
-    if (config().tie_word_embeddings) lm_head->tie_weight(model->shared->weight);
+    if (config().tie_word_embeddings) lm_head->tie_weight(model->decoder->embed_tokens->weight);
   }
   bool can_generate() const override { return true; }
 
@@ -357,19 +464,6 @@ struct BartClassificationHeadImpl : nn::Module {
 };
 TORCH_MODULE(BartClassificationHead);
 
-// Each row's state x [batch, seq, d] at its last end token: [batch, d]. All rows must have equally many of them.
-inline Tensor last_eos_state(const Tensor& x, const Tensor& ids, const PretrainedConfig& c) {
-  if (!c.eos_token_id.is_int()) throw Error(ErrorCode::bad_config, "config.json: eos_token_id is not a number");
-  const Tensor is_eos = ids == c.eos_token_id.as_int();
-  const Tensor counts = is_eos.sum(1);
-  if (counts.min().item<int64_t>() != counts.max().item<int64_t>() || counts.min().item<int64_t>() == 0) {
-    throw Error(ErrorCode::invalid_value, concat("every sequence needs the same number of end tokens (",
-                                                 c.eos_token_id.as_int(), "), at least one"));
-  }
-  const Tensor last = (at::arange(ids.size(1)) * is_eos).argmax(1);
-  return x.index({at::arange(x.size(0)), last});
-}
-
 template <class Model>
 struct Seq2SeqClassifier : BartPreTrainedModel {
   using Config = typename Model::Config;
@@ -379,7 +473,7 @@ struct Seq2SeqClassifier : BartPreTrainedModel {
 
   explicit Seq2SeqClassifier(const Config& c)
       : BartPreTrainedModel(c),
-        model(register_module("model", std::make_shared<Model>(c))),
+        model(register_module(Model::base_name, std::make_shared<Model>(c))),
         classification_head(register_module("classification_head",
                                             BartClassificationHead(c.d_model, c.num_labels(), c.classifier_dropout))) {}
 
@@ -415,7 +509,7 @@ struct Seq2SeqQuestionAnswering : BartPreTrainedModel {
 
   explicit Seq2SeqQuestionAnswering(const Config& c)
       : BartPreTrainedModel(c),
-        model(register_module("model", std::make_shared<Model>(c))),
+        model(register_module(Model::base_name, std::make_shared<Model>(c))),
         qa_outputs(register_module("qa_outputs", nn::Linear(c.d_model, 2))) {}
 
   void tie_weights() override { model->tie_weights(); }

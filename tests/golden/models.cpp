@@ -7,6 +7,7 @@
 #include "backplane/base/json.h"
 #include "backplane/base/strings.h"
 #include "backplane/checkpoint/save.h"
+#include "backplane/config/generation_config_json.h"
 #include "backplane/generation/generate.h"
 #include "backplane/host/auto_model.h"
 #include "golden/fill.h"
@@ -148,11 +149,16 @@ void check_generation(PreTrainedModel& model, const Json& fixture, const ModelIn
   for (const auto& name : golden.at("inputs")) {
     if (const Argument* value = inputs.find(name.get<std::string>())) prompt.set(name.get<std::string>(), *value);
   }
+  // As the fixtures were recorded: no ends, nothing forced or suppressed.
+  GenerationConfig config = model.generation_config.value_or(GenerationConfig{});
+  config.eos_token_id = config.forced_eos_token_id = config.suppress_tokens = config.begin_suppress_tokens = Value();
+  config.forced_bos_token_id.reset();
   const auto result = generate(model, prompt,
                                {.max_new_tokens = golden.at("max_new_tokens").get<int64_t>(),
                                 .do_sample = false,
-                                .repetition_penalty = 1.0,
-                                .eos_token_id = std::vector<int64_t>{}});
+                                .pad_token_id = config.pad_token_id.value_or(0),
+                                .num_beams = 1,
+                                .config = config});
   const Tensor expected = fill(golden.at("sequences"), "sequences", 0);
   if (!at::equal(result.sequences, expected)) {
     throw Difference{
@@ -162,6 +168,30 @@ void check_generation(PreTrainedModel& model, const Json& fixture, const ModelIn
   }
   comparison.compare("last_logits", golden.at("last_logits"), result.last_logits, {},
                      noise_of(fixture["checks"], "logits"));
+}
+
+// Generations under other settings, which record_searches.py adds to some fixtures.
+void check_searches(PreTrainedModel& model, const Json& fixture) {
+  for (const auto& search : fixture["searches"]) {
+    const Json& settings = search.at("settings");
+    GenerationConfig config = model.generation_config.value_or(GenerationConfig{});
+    config.eos_token_id = config.forced_eos_token_id = Value();
+    config.forced_bos_token_id.reset();
+    config.do_sample = false;
+    override_generation_config(config, settings);
+    ModelInputs prompt;
+    for (const auto& [name, recipe] : search.at("inputs").items()) prompt.set(name, fill(recipe, name, 0));
+    const auto result = generate(model, prompt, {.config = config});
+    const Tensor expected = fill(search.at("sequences"), "sequences", 0);
+    if (!at::equal(result.sequences, expected)) {
+      throw Difference{concat("generated ids differ with ", settings.dump(), ": ", result.sequences.sizes(), " for ",
+                              expected.sizes())};
+    }
+    if (!search.contains("scores")) continue;
+    const Tensor scores = fill(search["scores"], "scores", 0);
+    if (!at::allclose(result.sequences_scores, scores, 1e-4, 1e-4))
+      throw Difference{concat("scores differ with ", settings.dump())};
+  }
 }
 
 }  // namespace
@@ -229,6 +259,7 @@ GoldenResult run_model_fixture(const std::filesystem::path& file, const GoldenOp
       }
     }
     if (!fixture.at("generate").is_null()) check_generation(*model, fixture, inputs, comparison);
+    if (fixture.contains("searches")) check_searches(*model, fixture);
     result.passed = true;
   } catch (const Difference& difference) {
     result.reason = difference.reason;

@@ -5,206 +5,289 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 
 #include "backplane/base/error.h"
 #include "backplane/base/strings.h"
+#include "backplane/config/lookup.h"
+#include "backplane/text/tokenizer.h"
+#include "generation/beam_search.h"
+#include "generation/stepper.h"
+#include "generation/stopping.h"
 
 namespace backplane {
 namespace {
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// The model's generation_config with the call's options over it, in the form that the loop needs.
-struct Settings {
-  int64_t max_new_tokens, min_new_tokens;
-  bool do_sample;
-  double temperature, top_p, min_p, repetition_penalty;
-  int64_t top_k;
-  std::vector<int64_t> eos;
-  std::optional<int64_t> pad;
-};
-
-[[noreturn]] void out_of_range(const char* name, double value, const char* expected) {
-  throw Error(ErrorCode::invalid_value, concat(name, " is ", value, "; expected ", expected));
+template <class Setting, class T>
+void override_with(Setting& setting, const std::optional<T>& value) {
+  if (value) setting = *value;
 }
 
-std::vector<int64_t> ids_of(const Value& value) {
-  if (value.is_null()) return {};
-  if (value.is_int()) return {value.as_int()};
-  std::vector<int64_t> ids;
-  for (const auto& id : value.as_list()) ids.push_back(id.as_int());
-  return ids;
+// The model's generation_config with the call's options over it.
+GenerationConfig settings_of(const PreTrainedModel& model, const GenerateOptions& options) {
+  GenerationConfig c = options.config ? *options.config : model.generation_config.value_or(GenerationConfig{});
+  override_with(c.max_new_tokens, options.max_new_tokens);
+  override_with(c.min_new_tokens, options.min_new_tokens);
+  override_with(c.do_sample, options.do_sample);
+  override_with(c.temperature, options.temperature);
+  override_with(c.top_k, options.top_k);
+  override_with(c.top_p, options.top_p);
+  override_with(c.min_p, options.min_p);
+  override_with(c.repetition_penalty, options.repetition_penalty);
+  override_with(c.num_beams, options.num_beams);
+  override_with(c.num_return_sequences, options.num_return_sequences);
+  override_with(c.length_penalty, options.length_penalty);
+  override_with(c.pad_token_id, options.pad_token_id);
+  if (options.eos_token_id) {
+    c.eos_token_id = Value();
+    if (!options.eos_token_id->empty())
+      c.eos_token_id = Value::List(options.eos_token_id->begin(), options.eos_token_id->end());
+  }
+  if (options.max_length) {
+    c.max_length = options.max_length;
+    if (!options.max_new_tokens) c.max_new_tokens.reset();
+  }
+  return c;
 }
 
-Settings settings_of(const PreTrainedModel& model, const GenerateOptions& options, int64_t prompt) {
-  const GenerationConfig config = model.generation_config.value_or(GenerationConfig{});
-  Settings s;
-  const auto max_new = options.max_new_tokens ? options.max_new_tokens
-                       : options.max_length   ? std::nullopt
-                                              : config.max_new_tokens;
-  s.max_new_tokens = max_new ? *max_new : options.max_length.value_or(config.max_length.value_or(20)) - prompt;
-  if (max_new && *max_new <= 0) out_of_range("max_new_tokens", static_cast<double>(*max_new), "a number above 0");
-  if (s.max_new_tokens <= 0) {
+[[noreturn]] void refuse(const std::string& what, const std::string& expected) {
+  throw Error(ErrorCode::invalid_value, concat(what, "; expected ", expected));
+}
+
+void check(const GenerationConfig& c) {
+  if (c.max_new_tokens && *c.max_new_tokens <= 0)
+    refuse(concat("max_new_tokens is ", *c.max_new_tokens), "a number above 0");
+  if (c.top_k.value_or(0) < 0) refuse(concat("top_k is ", *c.top_k), "0 (off) or more");
+  if (c.do_sample && !std::isfinite(c.temperature.value_or(1)))
+    refuse(concat("temperature is ", *c.temperature), "a number above 0");
+  if (!std::isfinite(c.repetition_penalty.value_or(1)))
+    refuse(concat("repetition_penalty is ", *c.repetition_penalty), "a number above 0");
+  const int64_t beams = c.num_beams.value_or(1), sequences = c.num_return_sequences.value_or(1);
+  if (beams < 1 || beams > 1024) refuse(concat("num_beams is ", beams), "a number from 1 to 1024");
+  if (sequences < 1 || sequences > 1024)
+    refuse(concat("num_return_sequences is ", sequences), "a number from 1 to 1024");
+  if (beams > 1 && sequences > beams)
+    refuse(concat("num_return_sequences is ", sequences), concat("at most num_beams (", beams, ")"));
+  if (beams == 1 && sequences > 1 && !c.do_sample)
+    refuse(concat("num_return_sequences is ", sequences), "1, since greedy search finds one sequence");
+  const std::pair<const char*, bool> absent[] = {
+      {"num_beam_groups", c.num_beam_groups.value_or(1) > 1},
+      {"constraints", !c.constraints.is_null()},
+      {"force_words_ids", !c.force_words_ids.is_null()},
+      {"penalty_alpha", c.penalty_alpha.value_or(0) > 0 && !c.do_sample && c.top_k.value_or(0) > 1},
+      {"dola_layers", !c.dola_layers.is_null()},
+      {"guidance_scale", c.guidance_scale.value_or(1) != 1},
+      {"watermarking_config", !c.watermarking_config.is_null()},
+      {"token_healing", c.token_healing}};
+  for (const auto& [key, is_set] : absent) {
+    if (is_set) {
+      throw Error(ErrorCode::invalid_value, concat("the generation settings have ", key,
+                                                   ", which generate does not do; unset it for greedy "
+                                                   "search, sampling or beam search"));
+    }
+  }
+}
+
+// Prompt and new tokens together. A model-agnostic default counts new tokens alone, within the model's positions.
+int64_t max_length_of(const GenerationConfig& c, const GenerateOptions& options, const PretrainedConfig& config,
+                      int64_t prompt) {
+  int64_t length = c.max_length.value_or(20);
+  if (c.max_new_tokens) {
+    if (*c.max_new_tokens > std::numeric_limits<int64_t>::max() - prompt)
+      refuse(concat("max_new_tokens is ", *c.max_new_tokens), "a smaller number");
+    length = prompt + *c.max_new_tokens;
+  } else if (!options.max_length && length == 20) {
+    length += prompt;
+    length = std::min(length, find_number(config, "max_position_embeddings").value_or(length));
+  }
+  if (length <= prompt) {
+    throw Error(ErrorCode::invalid_value, concat("the prompt has ", prompt, " tokens and max_length is ", length,
+                                                 ", so nothing is left to generate; set max_new_tokens"));
+  }
+  return length;
+}
+
+// 1 where an id is no padding, if that can be told from an end.
+Tensor inferred_mask(const Tensor& ids, std::optional<int64_t> pad, const std::vector<int64_t>& eos) {
+  if (!pad || std::find(eos.begin(), eos.end(), *pad) != eos.end()) return {};
+  const Tensor mask = ids != *pad;
+  return mask.all().item<bool>() ? Tensor() : mask.to(at::kLong);
+}
+
+// What the decoder begins with: [batch, seq].
+Tensor decoder_prompt(const ModelInputs& inputs, const GenerationConfig& c, bool prepend, int64_t batch) {
+  const Tensor given = inputs.tensor("decoder_input_ids");
+  if (given.defined() && !prepend) return given;
+  const Value& setting = c.decoder_start_token_id.is_null() ? c.bos_token_id : c.decoder_start_token_id;
+  const auto starts = setting.as_int_list();
+  if (starts.empty()) {
+    if (given.defined()) return given;
     throw Error(ErrorCode::invalid_value,
-                concat("the prompt has ", prompt, " tokens and max_length is ", s.max_new_tokens + prompt,
-                       ", so nothing is left to generate; set max_new_tokens"));
+                "the decoder has nothing to begin with; set decoder_start_token_id or give decoder_input_ids");
   }
-  s.min_new_tokens = options.min_new_tokens.value_or(config.min_new_tokens.value_or(0));
-  s.do_sample = options.do_sample.value_or(config.do_sample);
-  s.temperature = options.temperature.value_or(config.temperature.value_or(1.0));
-  s.top_k = options.top_k.value_or(config.top_k.value_or(0));
-  s.top_p = options.top_p.value_or(config.top_p.value_or(1.0));
-  s.min_p = options.min_p.value_or(config.min_p.value_or(0.0));
-  s.repetition_penalty = options.repetition_penalty.value_or(config.repetition_penalty.value_or(1.0));
-  s.eos = options.eos_token_id ? *options.eos_token_id : ids_of(config.eos_token_id);
-  s.pad = options.pad_token_id ? options.pad_token_id : config.pad_token_id;
-  if (!s.pad && !s.eos.empty()) s.pad = s.eos.front();
-  if (s.do_sample && !(s.temperature > 0 && std::isfinite(s.temperature)))
-    out_of_range("temperature", s.temperature, "a number above 0; for greedy search set do_sample to false");
-  if (s.do_sample && !(s.top_p >= 0 && s.top_p <= 1)) out_of_range("top_p", s.top_p, "a number from 0 to 1");
-  if (s.do_sample && !(s.min_p >= 0 && s.min_p <= 1)) out_of_range("min_p", s.min_p, "a number from 0 to 1");
-  if (s.top_k < 0) out_of_range("top_k", static_cast<double>(s.top_k), "0 (off) or more");
-  if (!(s.repetition_penalty > 0 && std::isfinite(s.repetition_penalty)))
-    out_of_range("repetition_penalty", s.repetition_penalty, "a number above 0");
-  return s;
-}
-
-// Keskar et al. 2019, https://arxiv.org/abs/1909.05858: scores of ids that occurred are divided (or multiplied where
-// negative).
-void penalise_repetition(Tensor& scores, const Tensor& sequences, double penalty) {
-  const Tensor seen = scores.gather(1, sequences);
-  scores.scatter_(1, sequences, at::where(seen < 0, seen * penalty, seen / penalty));
-}
-
-// The reference's order: temperature, top-k, top-p (https://arxiv.org/abs/1904.09751), min-p
-// (https://arxiv.org/abs/2407.01082).
-Tensor warp(Tensor scores, const Settings& s) {
-  constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
-  scores = scores / s.temperature;
-  if (s.top_k > 0 && s.top_k < scores.size(-1)) {
-    const Tensor smallest = std::get<0>(scores.topk(s.top_k, -1)).slice(-1, s.top_k - 1);
-    scores = scores.masked_fill(scores < smallest, kMinusInfinity);
+  if (starts.size() != 1 && static_cast<int64_t>(starts.size()) != batch) {
+    throw Error(ErrorCode::invalid_value, concat("decoder_start_token_id has ", starts.size(), " ids for a batch of ",
+                                                 batch, "; give one, or one a row"));
   }
-  if (s.top_p < 1) {
-    auto [sorted, order] = scores.sort(-1, false);
-    Tensor remove = at::softmax(sorted, -1).cumsum(-1) <= 1 - s.top_p;
-    remove.slice(-1, -1).fill_(false);
-    scores = scores.masked_fill(at::zeros_like(remove).scatter(1, order, remove), kMinusInfinity);
+  const Tensor start = at::tensor(starts).unsqueeze(1).expand({batch, 1}).contiguous();
+  if (!given.defined()) return start;
+  return (given.slice(1, 0, 1) != start).all().item<bool>() ? at::cat({start, given}, 1) : given;
+}
+
+int64_t batch_of(const ModelInputs& inputs) {
+  for (const auto& [name, value] : inputs) {
+    if (const auto* tensor = std::get_if<Tensor>(&value); tensor && tensor->dim() > 0) return tensor->size(0);
+    if (const auto* tuple = std::get_if<std::vector<Tensor>>(&value); tuple && name == "encoder_outputs")
+      return tuple->front().size(0);
   }
-  if (s.min_p > 0) {
-    const Tensor probs = at::softmax(scores, -1);
-    scores = scores.masked_fill(probs < s.min_p * probs.amax(-1, true), kMinusInfinity);
-  }
-  return scores;
+  throw Error(ErrorCode::invalid_value, "there is nothing to generate from: give input_ids");
 }
 
-bool takes(const PreTrainedModel& model, std::string_view name) {
-  const auto names = model.arguments();
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-// The argument that takes the cache; empty where there is none.
-std::string cache_argument(const PreTrainedModel& model) {
-  for (const char* name : {"past_key_values", "cache_params", "state"}) {
-    if (takes(model, name)) return name;
-  }
-  return "";
-}
-
-// Positions count from the first token that is no padding.
-Tensor positions_of(const Tensor& attention_mask) {
-  return (attention_mask.to(at::kLong).cumsum(-1) - 1).masked_fill(attention_mask == 0, 1);
-}
-
-}  // namespace
-
-GenerateResult generate(PreTrainedModel& model, const ModelInputs& inputs, const GenerateOptions& options,
-                        TokenStreamer* streamer) {
-  if (!model.can_generate())
-    throw Error(ErrorCode::invalid_value,
-                concat(model.name(), " cannot generate; load the model through AutoModelForCausalLM"));
-  const Tensor prompt = inputs["input_ids"];
+void check_prompt(const Tensor& prompt) {
   if (prompt.dim() != 2 || prompt.size(0) == 0 || prompt.size(1) == 0) {
     throw Error(ErrorCode::invalid_value,
                 concat("input_ids has the shape ", prompt.sizes(), "; expected [batch, seq] with at least one token"));
   }
-  const int64_t batch = prompt.size(0), prompt_length = prompt.size(1);
-  const Settings s = settings_of(model, options, prompt_length);
+}
 
-  c10::InferenceMode guard;
-  std::optional<at::Generator> generator;
-  if (options.seed) generator = at::detail::createCPUGenerator(*options.seed);
+// Puts the decoder's ids in their place and returns them; `inputs` keeps what the model gets beside them.
+Tensor take_prompt(const PreTrainedModel& model, ModelInputs& inputs, const GenerationConfig& c,
+                   const GenerateOptions& options) {
+  if (!takes(model, "decoder_input_ids")) {
+    if (!inputs.contains("input_ids") && inputs.contains("inputs_embeds"))
+      return at::empty({inputs["inputs_embeds"].size(0), 0}, at::kLong);
+    const Tensor prompt = inputs["input_ids"];
+    check_prompt(prompt);
+    return prompt;
+  }
+  if (inputs.contains("input_ids") && !takes(model, "input_ids")) {
+    inputs.set("decoder_input_ids", inputs["input_ids"]);
+    inputs.set("input_ids", Tensor());
+  }
+  if (const Tensor ids = inputs.tensor("input_ids"); ids.defined()) check_prompt(ids);
+  const int64_t given = inputs.contains("decoder_input_ids") ? inputs["decoder_input_ids"].size(1) : 0;
+  const Tensor prompt = decoder_prompt(inputs, c, options.prepend_decoder_start, batch_of(inputs));
+  if (const Tensor mask = inputs.tensor("decoder_attention_mask"); mask.defined() && prompt.size(1) == given + 1)
+    inputs.set("decoder_attention_mask", at::cat({at::ones_like(mask.slice(1, 0, 1)), mask}, 1));
+  return prompt;
+}
 
-  // Room for a reasonable answer at once; the cache grows beyond it.
-  const int64_t room = std::min<int64_t>(s.max_new_tokens, 1024);
-  Tensor sequences = at::empty({batch, prompt_length + room}, at::kLong);
-  sequences.slice(1, 0, prompt_length).copy_(prompt);
-  Tensor attention_mask = inputs.tensor("attention_mask");
-  const bool padded = attention_mask.defined() && attention_mask.min().item<int64_t>() == 0;
-  Tensor types = inputs.tensor("token_type_ids");
-  KvCachePtr cache;
-  const std::string cache_name = cache_argument(model);
-  if (options.use_cache && !cache_name.empty()) cache = std::make_shared<KvCache>(prompt_length + room);
+StoppingCriteria stopping_of(const GenerationConfig& c, const GenerateOptions& options, std::vector<int64_t> eos,
+                             int64_t max_length) {
+  StoppingCriteria stopping{std::move(eos), max_length, {}, options.tokenizer, std::nullopt};
+  if (c.stop_strings.is_string()) stopping.stop_strings = {c.stop_strings.as_string()};
+  if (c.stop_strings.is_list()) {
+    for (const auto& text : c.stop_strings.as_list()) stopping.stop_strings.push_back(text.as_string());
+  }
+  std::erase(stopping.stop_strings, "");
+  if (!stopping.stop_strings.empty() && !stopping.tokenizer)
+    throw Error(ErrorCode::invalid_value, "stop_strings need the tokenizer: set GenerateOptions::tokenizer");
+  if (c.max_time) {
+    const std::chrono::duration<double> time(std::clamp(*c.max_time, 0.0, 1e9));
+    stopping.deadline =
+        std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(time);
+  }
+  return stopping;
+}
 
+struct Search {
+  Stepper& stepper;
+  const SearchSettings& settings;
+  const LogitsProcessorList& processors;
+  const StoppingCriteria& stopping;
+};
+
+// Greedy search and sampling.
+GenerateResult sample(const Search& search, const Tensor& prompt, TokenStreamer* streamer) {
+  const auto& [stepper, settings, processors, stopping] = search;
+  const int64_t copies = settings.num_return_sequences, rows = prompt.size(0) * copies;
   GenerateResult result;
-  std::vector<bool> finished(static_cast<size_t>(batch), false);
-  int64_t length = prompt_length;
   const double start = seconds();
-  double prefill_end = start;
-  for (int64_t step = 0; step < s.max_new_tokens; ++step) {
-    // A model that fills no cache gets the whole sequence again.
-    const int64_t past = cache ? cache->length() : 0;
-    ModelInputs call = inputs;
-    call.set("input_ids", sequences.slice(1, past, length));
-    if (attention_mask.defined()) call.set("attention_mask", padded ? attention_mask : Tensor());
-    if (padded && takes(model, "position_ids")) call.set("position_ids", positions_of(attention_mask).slice(1, past));
-    if (types.defined()) call.set("token_type_ids", types.slice(1, past));
-    if (takes(model, "logits_to_keep")) call.set("logits_to_keep", int64_t{1});
-    if (cache) call.set(cache_name, cache);
-    if (!options.use_cache && takes(model, "use_cache")) call.set("use_cache", false);
-    model.prepare_inputs_for_generation(call, past);
-
-    const ModelOutput output = model.forward(call);
-    const Tensor logits = output["logits"].select(1, output["logits"].size(1) - 1).to(at::kFloat);
+  Tensor logits = stepper.next(prompt);
+  if (copies > 1) {
+    logits = logits.repeat_interleave(copies, 0);
+    stepper.expand(copies);
+  }
+  int64_t length = prompt.size(1);
+  // Room for a reasonable answer at once; it grows beyond.
+  Tensor sequences = at::empty({rows, length + std::min<int64_t>(stopping.max_length - length, 1024)}, at::kLong);
+  sequences.slice(1, 0, length).copy_(prompt.repeat_interleave(copies, 0));
+  Tensor finished = at::zeros({rows}, at::kBool);
+  double prefill_end = 0;
+  for (;;) {
     result.last_logits = logits;
-
+    const Tensor so_far = sequences.slice(1, 0, length);
     Tensor scores = logits;
-    if (s.repetition_penalty != 1) {
-      scores = scores.clone();
-      penalise_repetition(scores, sequences.slice(1, 0, length), s.repetition_penalty);
-    }
-    if (step < s.min_new_tokens && !s.eos.empty()) {
-      scores = scores.index_fill(1, at::tensor(s.eos), -std::numeric_limits<double>::infinity());
-    }
-    const Tensor next = s.do_sample ? at::multinomial(at::softmax(warp(scores, s), -1), 1, false, generator).squeeze(1)
-                                    : scores.argmax(-1);
-
-    std::vector<int64_t> ids(next.const_data_ptr<int64_t>(), next.const_data_ptr<int64_t>() + batch);
-    for (size_t row = 0; row < ids.size(); ++row) {
-      if (finished[row]) {
-        ids[row] = s.pad.value_or(0);
-      } else if (std::find(s.eos.begin(), s.eos.end(), ids[row]) != s.eos.end()) {
-        finished[row] = true;
-      }
-    }
-    if (length == sequences.size(1)) sequences = at::cat({sequences, at::empty({batch, length}, at::kLong)}, 1);
-    for (int64_t row = 0; row < batch; ++row) sequences[row][length] = ids[static_cast<size_t>(row)];
+    for (const auto& processor : processors) scores = processor(so_far, scores);
+    Tensor next = settings.do_sample ? at::multinomial(at::softmax(scores, -1), 1, false, settings.generator).squeeze(1)
+                                     : scores.argmax(-1);
+    if (!stopping.eos.empty()) next = next.masked_fill(finished, settings.pad.value_or(0));
+    if (length == sequences.size(1)) sequences = at::cat({sequences, at::empty({rows, length}, at::kLong)}, 1);
+    sequences.select(1, length).copy_(next);
     ++length;
-    if (padded) attention_mask = at::cat({attention_mask, at::ones({batch, 1}, attention_mask.options())}, 1);
-    if (types.defined()) types = at::cat({types, types.slice(1, -1)}, 1);
-    if (step == 0) prefill_end = seconds();
+    if (prefill_end == 0) prefill_end = seconds();
 
+    finished = finished.logical_or(stopping.ended(sequences.slice(1, 0, length)));
+    const std::vector<int64_t> ids(next.const_data_ptr<int64_t>(), next.const_data_ptr<int64_t>() + rows);
     const bool wanted = !streamer || streamer->put(ids);
-    if (!wanted || std::all_of(finished.begin(), finished.end(), [](bool row) { return row; })) {
-      result.stopped = true;
-      break;
-    }
+    result.stopped = !wanted || finished.all().item<bool>();
+    if (result.stopped || stopping.exhausted(length)) break;
+    logits = stepper.next(sequences.slice(1, 0, length));
   }
   result.prefill_seconds = prefill_end - start;
   result.decode_seconds = seconds() - prefill_end;
   if (streamer) streamer->end();
   result.sequences = sequences.slice(1, 0, length).clone();
+  return result;
+}
+
+}  // namespace
+
+GenerateResult generate(PreTrainedModel& model, const ModelInputs& given, const GenerateOptions& options,
+                        TokenStreamer* streamer) {
+  if (!model.can_generate()) {
+    throw Error(ErrorCode::invalid_value, concat(model.name(),
+                                                 " cannot generate; load the model through "
+                                                 "AutoModelForCausalLM or AutoModelForSeq2SeqLM"));
+  }
+  GenerationConfig c = settings_of(model, options);
+  check(c);
+  ModelInputs inputs = given;
+  const Tensor prompt = take_prompt(model, inputs, c, options);
+  const auto eos = c.eos_token_id.as_int_list();
+  if (!c.pad_token_id && !eos.empty()) c.pad_token_id = eos.front();
+  const Tensor ids = inputs.tensor("input_ids");
+  if (ids.defined() && !inputs.contains("attention_mask") && takes(model, "attention_mask"))
+    inputs.set("attention_mask", inferred_mask(ids, c.pad_token_id, eos));
+
+  const int64_t max_length = max_length_of(c, options, model.config(), prompt.size(1));
+  if (c.min_new_tokens) c.min_length = prompt.size(1) + *c.min_new_tokens;
+  const auto processors = make_logits_processors(c, {prompt.size(1), max_length, eos, ids}, options.logits_processors);
+  const auto stopping = stopping_of(c, options, eos, max_length);
+  SearchSettings settings{.do_sample = c.do_sample,
+                          .num_beams = c.num_beams.value_or(1),
+                          .num_return_sequences = c.num_return_sequences.value_or(1),
+                          .length_penalty = c.length_penalty.value_or(1),
+                          .early_stopping = c.early_stopping == Value(true),
+                          .until_hopeless = c.early_stopping == Value("never"),
+                          .pad = c.pad_token_id};
+  if (options.seed) settings.generator = at::detail::createCPUGenerator(*options.seed);
+  if (settings.num_beams > 1 && streamer)
+    throw Error(ErrorCode::invalid_value, "beam search has no certain token to stream; set num_beams to 1");
+
+  c10::InferenceMode guard;
+  const int64_t room = prompt.size(1) + std::min<int64_t>(max_length - prompt.size(1), 1024);
+  Stepper stepper(model, inputs, options.use_cache, room);
+  const double start = seconds();
+  GenerateResult result;
+  if (settings.num_beams > 1) {
+    result = beam_search(stepper, prompt, settings, processors, stopping);
+    result.decode_seconds = seconds() - start;
+  } else {
+    result = sample({stepper, settings, processors, stopping}, prompt, streamer);
+  }
+  result.prompt_length = prompt.size(1);
   return result;
 }
 

@@ -1,6 +1,7 @@
 #include "backplane/model/encoder_decoder.h"
 
 #include "backplane/base/error.h"
+#include "backplane/base/strings.h"
 
 namespace backplane {
 
@@ -49,6 +50,19 @@ Tensor shift_right(const Tensor& ids, std::optional<int64_t> pad, std::optional<
   const Tensor first = at::full({ids.size(0), 1}, *start, ids.options());
   const Tensor shifted = at::cat({first, ids.slice(1, 0, -1)}, 1);
   return shifted.masked_fill(shifted == -100, *pad);
+}
+
+Tensor last_eos_state(const Tensor& x, const Tensor& ids, const PretrainedConfig& config) {
+  if (!config.eos_token_id.is_int()) throw Error(ErrorCode::bad_config, "config.json: eos_token_id is not a number");
+  const int64_t eos = config.eos_token_id.as_int();
+  const Tensor is_eos = ids == eos;
+  const Tensor counts = is_eos.sum(1);
+  if (counts.min().item<int64_t>() != counts.max().item<int64_t>() || counts.min().item<int64_t>() == 0) {
+    throw Error(ErrorCode::invalid_value,
+                concat("every sequence needs the same number of end tokens (", eos, "), at least one"));
+  }
+  const Tensor last = ids.size(1) - 1 - is_eos.flip(1).to(at::kInt).argmax(1);
+  return x.index({at::arange(x.size(0)), last});
 }
 
 }  // namespace backplane

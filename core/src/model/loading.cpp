@@ -109,13 +109,14 @@ bool has_part(const std::string& name, const std::vector<std::string>& modules) 
 struct Target {
   std::string name;
   Tensor tensor;
+  bool is_parameter;
 };
 
 // Parameters and persistent buffers, in the order of the modules.
 std::vector<Target> targets_of(const PreTrainedModel& model) {
   std::vector<Target> targets;
-  for (const auto& item : model.named_parameters()) targets.push_back({item.key(), item.value()});
-  for (const auto& item : model.named_buffers()) targets.push_back({item.key(), item.value()});
+  for (const auto& item : model.named_parameters()) targets.push_back({item.key(), item.value(), true});
+  for (const auto& item : model.named_buffers()) targets.push_back({item.key(), item.value(), false});
   return targets;
 }
 
@@ -230,6 +231,11 @@ LoadingInfo load_weights(PreTrainedModel& model, const Checkpoint& checkpoint, c
     const bool mismatched =
         std::find(info.mismatched_keys.begin(), info.mismatched_keys.end(), target.name) != info.mismatched_keys.end();
     if (filled.contains(target.tensor.unsafeGetTensorImpl())) continue;
+    // A buffer that checkpoints need not hold was made by its module.
+    if (!mismatched && !target.is_parameter && ignore_missing.match(target.name)) {
+      if (target.tensor.is_floating_point()) Tensor(target.tensor).set_data(target.tensor.to(dtype));
+      continue;
+    }
     if (target.tensor.is_floating_point())
       Tensor(target.tensor)
           .set_data(at::empty(target.tensor.sizes(),

@@ -41,8 +41,13 @@ void KvCache::select(const Tensor& rows) {
     if (x.defined()) x = x.index_select(0, rows);
   };
   for (auto& layer : layers_) {
-    choose(layer.k);
-    choose(layer.v);
+    if (!layer.k.defined()) continue;
+    const int64_t held = length_ - layer.first;  // the rest of the room is empty
+    for (Tensor* x : {&layer.k, &layer.v}) {
+      Tensor chosen = at::empty({rows.size(0), x->size(1), x->size(2), x->size(3)}, x->options());
+      chosen.slice(2, 0, held).copy_(x->slice(2, 0, held).index_select(0, rows));
+      *x = chosen;
+    }
   }
   if (position_offset.defined()) position_offset = position_offset.index_select(0, rows);
   for (auto& [k, v] : cross_) {

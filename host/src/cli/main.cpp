@@ -26,6 +26,8 @@ constexpr TensorVerb kTensorVerbs[] = {
     {"transcribe", "Write down what is said in a sound file"},
     {"run", "Continue a prompt, streaming; the prompt is taken as it is"},
     {"chat", "Talk with a model through its chat template"},
+    {"translate", "Translate texts with an encoder-decoder model"},
+    {"summarize", "Summarize texts with an encoder-decoder model"},
 };
 
 bool needs_tensors(int argc, char** argv) {

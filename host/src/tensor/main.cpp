@@ -36,6 +36,8 @@ extern "C" __attribute__((visibility("default"))) int backplane_run_verb(int arg
     add_inspect(app, load_for_inspect);
     add_run(app);
     add_chat(app);
+    add_translate(app);
+    add_summarize(app);
     add_bench(
         *app.add_subcommand("bench", "Measure loading, prompts, decoding; with the limit of this machine beside each"));
     add_full_doctor(app);

@@ -10,6 +10,8 @@ void add_embed(CLI::App& app);
 void add_transcribe(CLI::App& app);
 void add_run(CLI::App& app);
 void add_chat(CLI::App& app);
+void add_translate(CLI::App& app);
+void add_summarize(CLI::App& app);
 void add_bench(CLI::App& bench);
 
 }  // namespace backplane::cli

@@ -36,4 +36,8 @@ ModelOutput encoder_decoder_output(const ModelOutput& encoder, const ModelOutput
 /// Ids [batch, seq] one to the right behind `start`; -100 becomes `pad`. Throws `bad_config` where either is not set.
 Tensor shift_right(const Tensor& ids, std::optional<int64_t> pad, std::optional<int64_t> start);
 
+/// Each row's state out of x [batch, seq, d] at its last end token (config's eos_token_id) in ids [batch, seq]: [batch,
+/// d]. Throws `invalid_value` where the rows do not have equally many of them, or none.
+Tensor last_eos_state(const Tensor& x, const Tensor& ids, const PretrainedConfig& config);
+
 }  // namespace backplane
