@@ -91,6 +91,7 @@ struct SEWEncoderImpl : EncoderImpl {
 
 struct SEWModel : PreTrainedModel {
   using Config = SEWConfig;
+  static constexpr bool supports_sdpa = true;
   static constexpr const char* kPrefix = "sew";
   static constexpr auto kBaseArguments = kArguments;
 

@@ -10,6 +10,7 @@ namespace backplane::wav2vec2 {
 template <class Base>
 struct SpeechHead : PreTrainedModel {
   using Config = typename Base::Config;
+  static constexpr bool supports_sdpa = Base::supports_sdpa;
   const Config& c;
   std::shared_ptr<Base> base;
 

@@ -380,6 +380,7 @@ inline Tensor augmented(Tensor x, const SpeechConfig& c, const Tensor& embedding
 
 // The base model of the family. A sibling makes it of other parts.
 struct SpeechModel : PreTrainedModel {
+  static constexpr bool supports_sdpa = true;
   static constexpr auto kBaseArguments = kArguments;
   const SpeechConfig& c;
   Wav2Vec2FeatureEncoder feature_extractor{nullptr};

@@ -195,6 +195,7 @@ struct Wav2Vec2ConformerEncoderImpl : EncoderImpl {
 
 struct Wav2Vec2ConformerModel : SpeechModel {
   using Config = Wav2Vec2ConformerConfig;
+  static constexpr bool supports_sdpa = false;
   static constexpr const char* kPrefix = "wav2vec2_conformer";
 
   explicit Wav2Vec2ConformerModel(const Wav2Vec2ConformerConfig& c) : SpeechModel(c) {

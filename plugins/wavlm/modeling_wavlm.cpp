@@ -130,6 +130,7 @@ struct WavLMEncoderImpl : EncoderImpl {
 
 struct WavLMModel : SpeechModel {
   using Config = WavLMConfig;
+  static constexpr bool supports_sdpa = false;
   static constexpr const char* kPrefix = "wavlm";
 
   explicit WavLMModel(const WavLMConfig& c) : SpeechModel(c) {

@@ -107,6 +107,7 @@ class Comparison {
 std::vector<Tensor> waves_of(const Json& one, const std::filesystem::path& inputs) {
   std::vector<Tensor> waves;
   const std::string given = one.value("given", "");
+  if (!one.contains("waves")) return waves;
   for (const auto& name : one.at("waves")) {
     Tensor wave = read_wave((inputs / (name.get<std::string>() + ".wav")).string()).samples;
     if (wave.size(0) == 1) wave = wave[0];

@@ -550,6 +550,83 @@ struct MCTCTFeatureExtractor : Extractor {
   Tensor window_, filters_;
 };
 
+// Phi-4 multimodal: Microsoft 2025, https://arxiv.org/abs/2503.01743. Log energies above 1, in float32.
+struct Phi4MultimodalFeatureExtractor : Extractor {
+  static Value::Object defaults() {
+    return {{"feature_size", 80},
+            {"sampling_rate", 16000},
+            {"padding_value", 0.0},
+            {"padding_side", "right"},
+            {"return_attention_mask", true},
+            {"hop_length", 160},
+            {"n_fft", 512},
+            {"win_length", 400},
+            {"preemphasis", 0.97},
+            {"audio_compression_rate", 8},
+            {"audio_downsample_rate", 1},
+            {"audio_feat_stride", 1},
+            {"mel_min_frequency", 0},
+            {"mel_max_frequency", 7690}};
+  }
+  Phi4MultimodalFeatureExtractor(std::string name, Value::Object settings)
+      : Extractor(std::move(name), std::move(settings)),
+        hop_(integer("hop_length", 1, kMostFft)),
+        window_(window_function(integer("win_length", 1, kMostFft), "hamming", false)) {
+    const int64_t fft = integer("n_fft", 2, kMostFft);
+    filters_ = mel_filter_bank({.bins = fft / 2 + 1,
+                                .mels = integer("feature_size"),
+                                .low = number("mel_min_frequency"),
+                                .high = number("mel_max_frequency"),
+                                .rate = integer("sampling_rate", 1, 1 << 24),
+                                .scale = MelScale::kaldi,
+                                .triangles_in_mels = true})
+                   .to(at::kFloat);
+  }
+
+  ModelInputs extract(const std::vector<Tensor>& waves, const FeatureOptions& options) const override {
+    PadOptions how = pad_options(options, "longest");
+    how.feature_size = 1;
+    how.with_mask = false;
+    const std::vector<Tensor> values = sounds(waves);
+    const int64_t length = window_.size(0);
+    int64_t longest = 0;
+    std::vector<int64_t> frames, sizes;  // of each sound: frames, tokens that the model makes of them
+    for (const auto& value : values) {
+      longest = std::max(longest, value.size(0));
+      frames.push_back(floor_div(value.size(0) - length, hop_) + 1);
+      const int64_t strided = frames.back() * integer("audio_feat_stride");
+      sizes.push_back(ceil_div(ceil_div(strided, integer("audio_compression_rate")), integer("audio_downsample_rate")));
+    }
+    const Tensor all = must_stack(pad(values, how).values, "the samples");
+    if (all.size(1) < length)
+      throw Error(ErrorCode::invalid_value,
+                  concat("a sound of ", all.size(1), " samples is shorter than one frame of ", length));
+    Tensor x = all.unfold(1, length, hop_).clone();  // [batch, frames, length]
+    // Frames that are partly padding count as silence.
+    for (size_t i = 0; i < values.size(); ++i) {
+      const int64_t whole = std::clamp<int64_t>(frames[i], 0, x.size(1)), touched = values[i].size(0) / hop_ - 1;
+      if (values[i].size(0) < longest && whole < touched) x[static_cast<int64_t>(i)].slice(0, whole, touched).zero_();
+    }
+    x = (x - number("preemphasis") * at::cat({x.slice(2, 0, 1), x.slice(2, 0, -1)}, 2)) * 32768.0;
+    const Tensor bins = at::fft_rfft(window_ * x, integer("n_fft"), 2).to(at::kComplexFloat);
+    ModelInputs inputs;
+    inputs.set("audio_input_features", at::matmul(bins.abs().square(), filters_).clamp_min(1.0).log());
+    inputs.set("audio_embed_sizes", at::tensor(sizes, at::kLong));
+    if (values.size() > 1 && options.return_attention_mask.value_or(true)) {
+      const Tensor lengths = at::tensor(frames, at::kLong) * integer("audio_feat_stride");
+      inputs.set("audio_attention_mask", at::arange(lengths.max().item<int64_t>()).unsqueeze(0) < lengths.unsqueeze(1));
+    }
+    return inputs;
+  }
+
+ private:
+  static int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+  static int64_t ceil_div(int64_t a, int64_t b) { return floor_div(a + b - 1, b); }
+
+  int64_t hop_;
+  Tensor window_, filters_;
+};
+
 }  // namespace
 
 std::vector<ExtractorClass> mel_classes() {
@@ -560,6 +637,8 @@ std::vector<ExtractorClass> mel_classes() {
       {"SpeechT5FeatureExtractor", &SpeechT5FeatureExtractor::defaults, &make_extractor<SpeechT5FeatureExtractor>},
       {"UnivNetFeatureExtractor", &UnivNetFeatureExtractor::defaults, &make_extractor<UnivNetFeatureExtractor>},
       {"TvltFeatureExtractor", &TvltFeatureExtractor::defaults, &make_extractor<TvltFeatureExtractor>},
+      {"Phi4MultimodalFeatureExtractor", &Phi4MultimodalFeatureExtractor::defaults,
+       &make_extractor<Phi4MultimodalFeatureExtractor>},
       {"MCTCTFeatureExtractor", &MCTCTFeatureExtractor::defaults, &make_extractor<MCTCTFeatureExtractor>},
   };
 }

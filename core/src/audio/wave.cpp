@@ -61,9 +61,9 @@ Tensor resample(const Tensor& samples, int64_t from, int64_t to) {
   if (from == to) return samples;
   const Tensor in = samples.to(at::kFloat).contiguous();
   const double ratio = static_cast<double>(to) / static_cast<double>(from);
-  const auto expected = static_cast<int64_t>(std::llround(static_cast<double>(in.size(0)) * ratio));
+  const auto expected = static_cast<int64_t>(std::ceil(static_cast<double>(in.size(0)) * ratio));
   Tensor out = at::zeros({expected});
-  const soxr_quality_spec_t quality = soxr_quality_spec(SOXR_VHQ, 0);
+  const soxr_quality_spec_t quality = soxr_quality_spec(SOXR_HQ, 0);
   const soxr_io_spec_t io = soxr_io_spec(SOXR_FLOAT32_I, SOXR_FLOAT32_I);
   size_t used = 0, made = 0;
   if (soxr_error_t error =

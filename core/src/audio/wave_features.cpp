@@ -42,10 +42,10 @@ std::vector<Tensor> channels_last(const std::vector<Tensor>& waves, int64_t feat
   return sounds;
 }
 
-// -> [channels, samples] each
-std::vector<Tensor> channels_first(const std::vector<Tensor>& rows) {
+// -> [channels, samples] each; samples without channels stay so where feature_size is not 1
+std::vector<Tensor> channels_first(const std::vector<Tensor>& rows, int64_t feature_size = 1) {
   std::vector<Tensor> sounds;
-  for (const auto& row : rows) sounds.push_back(row.dim() == 1 ? row.unsqueeze(0) : row.t());
+  for (const auto& row : rows) sounds.push_back(row.dim() == 2 ? row.t() : feature_size == 1 ? row.unsqueeze(0) : row);
   return sounds;
 }
 
@@ -71,7 +71,7 @@ struct EncodecFeatureExtractor : Extractor {
   }
   EncodecFeatureExtractor(std::string name, Value::Object settings) : Extractor(std::move(name), std::move(settings)) {
     const int64_t rate = integer("sampling_rate");
-    integer("feature_size", 1, 2);
+    integer("feature_size");
     if (setting("chunk_length_s").is_null() || setting("overlap").is_null()) return;
     const double samples = number("chunk_length_s") * static_cast<double>(rate), overlap = number("overlap");
     if (!(samples >= 1 && samples < 1e12) || !(overlap >= 0 && overlap < 1)) {
@@ -86,7 +86,7 @@ struct EncodecFeatureExtractor : Extractor {
     const Rows rows = padded(waves, options);
     ModelInputs inputs;
     inputs.set("padding_mask", stacked(rows.masks));
-    inputs.set("input_values", must_stack(channels_first(rows.values), "the samples"));
+    inputs.set("input_values", must_stack(channels_first(rows.values, integer("feature_size")), "the samples"));
     return inputs;
   }
 
@@ -144,7 +144,9 @@ struct KyutaiSpeechToTextFeatureExtractor : EncodecFeatureExtractor {
     ModelInputs inputs;
     if (!rows.masks.empty())
       inputs.set("padding_mask", at::constant_pad_nd(must_stack(rows.masks, "the masks"), {before_, after_}, 0));
-    inputs.set("input_values", at::constant_pad_nd(values, {before_, after_}, 0).unsqueeze(1));
+    inputs.set("input_values", integer("feature_size") == 1
+                                   ? at::constant_pad_nd(values, {before_, after_}, 0).unsqueeze(1)
+                                   : at::constant_pad_nd(values, {before_, after_}, 0));
     return inputs;
   }
 

@@ -19,7 +19,8 @@ Wave read_wave(const std::string& path);
 /// The mean of the channels, [samples].
 Tensor mono(const Wave& wave);
 
-/// The sound at another rate, by soxr in its very high quality. samples [samples] -> [samples * to / from], rounded.
+/// The sound at another rate, by soxr in the quality that librosa takes ("soxr_hq"), and as long as librosa makes it.
+/// samples [samples] -> [samples * to / from], rounded up.
 Tensor resample(const Tensor& samples, int64_t from, int64_t to);
 
 }  // namespace backplane
