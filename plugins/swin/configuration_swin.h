@@ -54,8 +54,10 @@ struct SwinEncoderConfig : BackboneConfig {
 
   void validate() override {
     constexpr size_t kMostStages = 16;
+    constexpr int64_t kLargestWindow = 64;  // attention holds the square of its square
     check_stages(depths.size(), {{"num_heads", num_heads.size()}});
-    if (depths.size() > kMostStages || embed_dim <= 0 || embed_dim > 1 << 24 || window_size <= 0)
+    if (depths.size() > kMostStages || embed_dim <= 0 || embed_dim > 1 << 24 || window_size <= 0 ||
+        window_size > kLargestWindow)
       throw Error(ErrorCode::bad_config, concat("embed_dim ", embed_dim, " with ", depths.size(),
                                                 " stages and windows of ", window_size, " is not possible"));
     for (size_t i = 0; i < depths.size(); ++i)

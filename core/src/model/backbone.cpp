@@ -38,8 +38,13 @@ void BackboneConfig::backbone_fields(FieldVisitor& field) {
 void BackboneConfig::align_stages(const std::string& first, int64_t count, const std::string& prefix) {
   constexpr int64_t kMost = 10000;
   if (count < 0 || count > kMost) throw Error(ErrorCode::bad_config, concat(count, " stages are not possible"));
-  stage_names = {first};
-  for (int64_t i = 1; i <= count; ++i) stage_names.push_back(prefix + std::to_string(i));
+  std::vector<std::string> names = {first};
+  for (int64_t i = 1; i <= count; ++i) names.push_back(prefix + std::to_string(i));
+  align_stages(std::move(names));
+}
+
+void BackboneConfig::align_stages(std::vector<std::string> all) {
+  stage_names = std::move(all);
   const auto stages = static_cast<int64_t>(stage_names.size());
 
   // An override of one alone, after they agreed, sets the other.

@@ -129,6 +129,9 @@ Tensor shifted_window_mask(Size2 size, Size2 window, Size2 shift, at::ScalarType
 }
 
 std::vector<double> linear_rates(double last, int64_t count) {
+  constexpr int64_t kMostLayers = 100000;
+  if (count < 0 || count > kMostLayers)
+    throw Error(ErrorCode::bad_config, concat("config.json: a model of ", count, " layers is not possible"));
   std::vector<double> rates;
   for (int64_t i = 0; i < count; ++i)
     rates.push_back(count > 1 ? last * static_cast<double>(i) / static_cast<double>(count - 1) : 0);

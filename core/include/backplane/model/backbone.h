@@ -34,6 +34,8 @@ class BackboneConfig : public PretrainedConfig {
   /// Sets stage_names to `first`, then "<prefix>1" … "<prefix><count>", and makes out_features and out_indices agree:
   /// one that was set makes the other, neither means the last stage. For `validate`. Throws `bad_config`.
   void align_stages(const std::string& first, int64_t count, const std::string& prefix = "stage");
+  /// The same with any names.
+  void align_stages(std::vector<std::string> names);
 
  private:
   std::optional<std::vector<std::string>> aligned_features_;

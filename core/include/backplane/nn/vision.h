@@ -62,7 +62,7 @@ Tensor relative_position_index(Size2 window);
 /// a window. height and width are whole windows.
 Tensor shifted_window_mask(Size2 size, Size2 window, Size2 shift, at::ScalarType dtype);
 
-/// `count` numbers from 0 to `last`: the rates of stochastic depth.
+/// `count` numbers from 0 to `last`: the rates of stochastic depth. Throws `bad_config` for a count that no model has.
 std::vector<double> linear_rates(double last, int64_t count);
 
 /// Mean distance of the masked patches in pixels: bool_masked_pos [batch, patches], images [batch, channels, h, w].
