@@ -239,7 +239,7 @@ struct AdapterLayerImpl : nn::Module {
     if (lengths.defined())
       mask = padding_mask((at::arange(y.size(1), at::kLong).unsqueeze(0) < lengths.unsqueeze(1)).to(at::kLong),
                           y.scalar_type());
-    y = self_attn_dropout(self_attn(y, {}, mask, nullptr)) + residual;
+    y = self_attn_dropout(self_attn(y, Position{}, mask, nullptr)) + residual;
     return ffn(ffn_layer_norm(y)) + y;
   }
 
