@@ -233,7 +233,7 @@ LoadingInfo load_weights(PreTrainedModel& model, const Checkpoint& checkpoint, c
     if (filled.contains(target.tensor.unsafeGetTensorImpl())) continue;
     // A buffer that checkpoints need not hold was made by its module.
     if (!mismatched && !target.is_parameter && ignore_missing.match(target.name)) {
-      if (target.tensor.is_floating_point()) Tensor(target.tensor).set_data(target.tensor.to(dtype));
+      if (target.tensor.is_floating_point()) Tensor(target.tensor).set_data(target.tensor.to(dtype_of(target.name)));
       continue;
     }
     if (target.tensor.is_floating_point())
