@@ -66,7 +66,7 @@ struct Swin2SRConfig : PretrainedConfig {
     num_layers = static_cast<int64_t>(depths.size());
     for (int64_t heads : num_heads) check_divides("embed_dim", embed_dim, "num_heads", heads);
     const auto refuse = [](const auto&... text) { throw Error(ErrorCode::bad_config, concat(text...)); };
-    if (window_size <= 0) refuse("window_size is ", window_size);
+    if (window_size <= 0 || window_size > 64) refuse("window_size is ", window_size);
     if (upscale <= 0 || upscale > 64) refuse("upscale is ", upscale);
     if (resi_connection != "1conv" && resi_connection != "3conv")
       refuse("resi_connection is '", resi_connection, "'; possible are 1conv and 3conv");

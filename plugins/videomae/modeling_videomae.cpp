@@ -10,6 +10,11 @@ namespace backplane::videomae {
 
 // Vaswani et al. 2017: [1, positions, size]
 static Tensor sine_table(int64_t positions, int64_t size) {
+  constexpr int64_t kLargest = int64_t{1} << 28;
+  if (size <= 0 || positions > kLargest / size) {
+    throw Error(ErrorCode::bad_config,
+                concat("config.json: ", positions, " positions of hidden_size ", size, " are not possible"));
+  }
   const Tensor place = at::arange(size, at::kLong);
   const Tensor wave = at::pow(10000.0, (2 * at::floor_divide(place, 2)).to(at::kDouble) / static_cast<double>(size));
   const Tensor angle = at::arange(positions, at::kDouble).unsqueeze(1) / wave;
