@@ -157,12 +157,15 @@ struct FalconModel : FalconPreTrainedModel {
   }
 
  private:
-  // The reference makes biases in bfloat16, and scales them with the scores.
+  // The reference makes biases in bfloat16 and scales them with the scores. Where no fused kernel runs and no heads are
+  // masked, it adds them twice: with the mask, too.
   Positions places(const ModelInputs& inputs, const TransformerCall& call) const {
     if (c.alibi) {
+      const bool eager = c.attn_implementation == AttnImplementation::eager || call.wants_attentions();
+      const double times = eager && !call.head_mask.defined() ? 2 : 1;
       const Tensor counts = nn::alibi_positions(inputs.tensor("attention_mask"), call.past + call.seq);
       const Tensor bias = nn::alibi_slopes(c.num_attention_heads).to(at::kBFloat16).view({1, -1, 1, 1}) * counts;
-      return {.alibi = bias.to(at::kFloat) / std::sqrt(static_cast<double>(c.head_size()))};
+      return {.alibi = bias.to(at::kFloat) * (times / std::sqrt(static_cast<double>(c.head_size())))};
     }
     Tensor ids = inputs.tensor("position_ids");
     if (!ids.defined()) ids = at::arange(call.past, call.past + call.seq, at::kLong).unsqueeze(0);

@@ -111,9 +111,8 @@ struct GPTNeoXModel : GPTNeoXPreTrainedModel {
 
   nn::Embedding get_input_embeddings() override { return embed_in; }
   std::span<const std::string_view> arguments() const override {
-    static constexpr std::array<std::string_view, 10> kArguments = {
-        "input_ids", "attention_mask",    "position_ids",         "head_mask",     "inputs_embeds", "past_key_values",
-        "use_cache", "output_attentions", "output_hidden_states", "cache_position"};
+    // Some heads of the reference take token_type_ids, which have no effect.
+    static constexpr auto kArguments = extend(kEncoderArguments, "past_key_values", "use_cache", "cache_position");
     return kArguments;
   }
 
