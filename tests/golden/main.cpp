@@ -17,6 +17,7 @@
 #include "golden/feature_extractors.h"
 #include "golden/golden.h"
 #include "golden/image_processors.h"
+#include "golden/tokenizer_classes.h"
 #include "golden/tokenizers.h"
 
 namespace {
@@ -33,6 +34,7 @@ constexpr Kind kKinds[] = {
     {is_model_fixture, run_model_fixture},
     {is_auto_fixture, run_auto_fixture},
     {is_tokenizer_fixture, run_tokenizer_fixture},
+    {is_tokenizer_class_fixture, run_tokenizer_class_fixture},
     {is_chat_template_fixture, run_chat_template_fixture},
     {is_image_processor_fixture, run_image_processor_fixture},
     {is_feature_extractor_fixture, run_feature_extractor_fixture},

@@ -8,42 +8,12 @@
 #include "backplane/base/strings.h"
 #include "backplane/text/parts.h"
 #include "backplane/text/tokenizer.h"
+#include "golden/judge.h"
 
 namespace backplane::golden {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Counts what agrees, and keeps the first that does not.
-class Judge {
- public:
-  explicit Judge(GoldenResult& result) : result_(result) { result_.cases = 0; }
-  void check(const std::string& where, const Json& expected, const Json& found) {
-    ++result_.cases;
-    if (expected == found) return;
-    ++result_.failed_cases;
-    if (result_.reason.empty())
-      result_.reason = concat(where, ": expected ", expected.dump().substr(0, 1500), ", found ", found.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 1500));
-  }
-  // Calls `answer`; where the reference fails, it must fail too.
-  template <class Answer>
-  void check_call(const std::string& where, const Json& expected, Answer answer) {
-    Json found;
-    try {
-      found = answer();
-    } catch (const Error& error) {
-      found = {{"error", error.what()}};
-    }
-    if (expected.is_object() && expected.contains("error") && found.is_object() && found.contains("error")) {
-      ++result_.cases;
-      return;
-    }
-    check(where, expected, found);
-  }
-
- private:
-  GoldenResult& result_;
-};
 
 template <class Pairs>
 Json flat(const Pairs& pairs) {

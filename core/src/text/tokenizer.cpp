@@ -215,15 +215,15 @@ std::optional<text::PaddingSettings> Tokenizer::Impl::padding_of(const EncodeOpt
   if (options.padding == Padding::none) return std::nullopt;
   if (options.padding == Padding::as_file) return padding;
   text::PaddingSettings settings;
-  const auto pad = std::find_if(special_tokens.begin(), special_tokens.end(), [](const auto& entry) { return entry.first == "pad"; });
-  if (pad == special_tokens.end())
+  const std::string* pad = special("pad");
+  if (!pad)
     throw Error(ErrorCode::invalid_value, "the tokenizer has no padding token; set one with set_special_token(\"pad\", …)");
-  settings.token = pad->second;
-  uint32_t id = added.find(pad->second);
-  if (id == kNoId) id = model->vocabulary().find_token(pad->second);
-  if (id == kNoId) throw Error(ErrorCode::invalid_value, concat("the padding token '", pad->second, "' is not in the vocabulary"));
+  settings.token = *pad;
+  uint32_t id = added.find(*pad);
+  if (id == kNoId) id = model->vocabulary().find_token(*pad);
+  if (id == kNoId) throw Error(ErrorCode::invalid_value, concat("the padding token '", *pad, "' is not in the vocabulary"));
   settings.id = id;
-  settings.type_id = 0;
+  settings.type_id = pad_token_type_id;
   settings.direction = options.padding_side.value_or(padding_side);
   if (options.pad_to_multiple_of) {
     if (*options.pad_to_multiple_of < 1) throw Error(ErrorCode::invalid_value, "pad_to_multiple_of must be 1 or more");
@@ -249,10 +249,12 @@ Encoding Tokenizer::Impl::encode_input(const TextInput& input, const EncodeOptio
     if (options.add_special_tokens) left.max_length -= added_count(pair);
     text::truncate_pair(parts[0], pair ? &parts[1] : nullptr, left);
   }
-  return text::post_process(post_processor.get(), std::move(parts), options.add_special_tokens, options.details);
+  const auto* processor = options.as_target && target_post_processor ? target_post_processor.get() : post_processor.get();
+  return text::post_process(processor, std::move(parts), options.add_special_tokens, options.details);
 }
 
 std::optional<std::string> Tokenizer::Impl::id_to_token(int64_t id) const {
+  if (slow) return slow->token(id);
   if (id < 0 || id > UINT32_MAX) return std::nullopt;
   if (const AddedToken* token = added.token(static_cast<uint32_t>(id))) return token->content;
   if (!model->vocabulary().contains(static_cast<uint64_t>(id))) return std::nullopt;
@@ -294,6 +296,7 @@ BatchEncoding Tokenizer::encode_pairs(const std::vector<std::pair<std::string, s
 }
 
 BatchEncoding Tokenizer::encode_inputs(const std::vector<TextInput>& inputs, const EncodeOptions& options) const {
+  if (impl_->slow) return impl_->encode_slow(inputs, options);
   const auto truncation = impl_->truncation_of(options);
   const auto padding = impl_->padding_of(options);
   BatchEncoding batch;
@@ -345,6 +348,7 @@ BatchEncoding Tokenizer::encode_inputs(const std::vector<TextInput>& inputs, con
 }
 
 std::vector<int64_t> Tokenizer::encode_ids(std::string_view input, bool add_special_tokens) const {
+  if (impl_->slow) return encode(input, {.add_special_tokens = add_special_tokens, .details = false}).ids;
   std::string storage;
   const std::string_view text = repaired(input, storage);
   std::vector<int64_t> ids;
@@ -367,6 +371,11 @@ std::vector<int64_t> Tokenizer::encode_ids(std::string_view input, bool add_spec
 }
 
 std::string Tokenizer::decode(const std::vector<int64_t>& ids, const DecodeOptions& options) const {
+  const bool clean_up = options.clean_up_tokenization_spaces.value_or(impl_->clean_up_tokenization_spaces);
+  if (impl_->slow) {
+    std::string text = impl_->slow->decode(ids, options.skip_special_tokens);
+    return clean_up ? text::clean_up_tokenization(std::move(text)) : text;
+  }
   std::vector<std::string> tokens;
   tokens.reserve(ids.size());
   for (const int64_t id : ids) {
@@ -375,7 +384,7 @@ std::string Tokenizer::decode(const std::vector<int64_t>& ids, const DecodeOptio
     tokens.push_back(std::move(*token));
   }
   std::string text = impl_->decode_tokens(std::move(tokens));
-  if (options.clean_up_tokenization_spaces.value_or(impl_->clean_up_tokenization_spaces)) text = text::clean_up_tokenization(std::move(text));
+  if (clean_up) text = text::clean_up_tokenization(std::move(text));
   return text;
 }
 
@@ -386,14 +395,23 @@ std::vector<std::string> Tokenizer::batch_decode(const std::vector<std::vector<i
 }
 
 std::string Tokenizer::convert_tokens_to_string(const std::vector<std::string>& tokens) const {
-  return impl_->decoder ? impl_->decode_tokens(tokens) : join(tokens, " ");
+  if (impl_->slow) return impl_->slow->join(tokens);
+  return impl_->decode_tokens(tokens);
 }
 
 std::vector<std::string> Tokenizer::tokenize(std::string_view text, bool add_special_tokens) const {
+  if (impl_->slow && !add_special_tokens) return impl_->slow->tokenize(text::replace_invalid(text));
   return encode(text, {.add_special_tokens = add_special_tokens}).tokens;
 }
 
+bool Tokenizer::is_fast() const { return !impl_->slow; }
+
 std::optional<int64_t> Tokenizer::token_to_id(std::string_view token) const {
+  if (const auto* slow = impl_->slow.get()) {
+    const std::string text(token);
+    const int64_t id = slow->id(text);
+    return id != text::kNone && slow->token(id) == text ? std::optional(id) : std::nullopt;
+  }
   uint32_t id = impl_->added.find(token);
   if (id == kNoId) id = impl_->model->vocabulary().find_token(token);
   if (id == kNoId) return std::nullopt;
@@ -402,6 +420,7 @@ std::optional<int64_t> Tokenizer::token_to_id(std::string_view token) const {
 std::optional<std::string> Tokenizer::id_to_token(int64_t id) const { return impl_->id_to_token(id); }
 
 int64_t Tokenizer::vocab_size(bool with_added_tokens) const {
+  if (const auto* slow = impl_->slow.get()) return with_added_tokens ? slow->size() : slow->model().size();
   const auto& vocabulary = impl_->model->vocabulary();
   auto size = static_cast<int64_t>(vocabulary.count());
   if (with_added_tokens)
@@ -410,8 +429,17 @@ int64_t Tokenizer::vocab_size(bool with_added_tokens) const {
 }
 
 std::vector<std::pair<std::string, int64_t>> Tokenizer::vocab(bool with_added_tokens) const {
-  const auto& vocabulary = impl_->model->vocabulary();
   std::vector<std::pair<std::string, int64_t>> entries;
+  if (const auto* slow = impl_->slow.get()) {
+    const auto& added = slow->added();
+    for (int64_t id = 0; id < slow->model().size(); ++id)
+      if (auto token = with_added_tokens ? slow->token(id) : slow->model().token(id)) entries.emplace_back(*token, id);
+    if (with_added_tokens)
+      for (const auto& [id, token] : added)
+        if (id >= slow->model().size()) entries.emplace_back(token.content, id);
+    return entries;
+  }
+  const auto& vocabulary = impl_->model->vocabulary();
   for (uint32_t id = 0; id < vocabulary.id_limit(); ++id)
     if (vocabulary.contains(id)) entries.emplace_back(vocabulary.token(id), id);
   if (with_added_tokens)
@@ -422,18 +450,22 @@ std::vector<std::pair<std::string, int64_t>> Tokenizer::vocab(bool with_added_to
 }
 
 std::map<int64_t, AddedToken> Tokenizer::added_tokens() const {
+  if (impl_->slow) return impl_->slow->added();
   std::map<int64_t, AddedToken> tokens;
   for (const auto& [id, token] : impl_->added.tokens()) tokens.emplace(id, token);
   return tokens;
 }
 
-int64_t Tokenizer::num_special_tokens_to_add(bool pair) const { return static_cast<int64_t>(impl_->added_count(pair)); }
+int64_t Tokenizer::num_special_tokens_to_add(bool pair) const {
+  const std::vector<int64_t> none;
+  if (impl_->slow) return static_cast<int64_t>(impl_->build(impl_->layout, none, pair ? &none : nullptr).size());
+  return static_cast<int64_t>(impl_->added_count(pair));
+}
 
 std::optional<std::string> Tokenizer::special_token(std::string_view name) const {
   if (name.ends_with("_token")) name.remove_suffix(6);
-  for (const auto& [key, token] : impl_->special_tokens)
-    if (key == name) return token;
-  return std::nullopt;
+  const std::string* token = impl_->special(name);
+  return token ? std::optional(*token) : std::nullopt;
 }
 std::optional<int64_t> Tokenizer::special_token_id(std::string_view name) const {
   const auto token = special_token(name);
@@ -441,22 +473,15 @@ std::optional<int64_t> Tokenizer::special_token_id(std::string_view name) const 
   if (const auto id = token_to_id(*token)) return id;
   return name == "unk" ? std::nullopt : special_token_id("unk");
 }
-std::vector<std::string> Tokenizer::all_special_tokens() const {
-  std::vector<std::string> tokens;
-  const auto add = [&](const std::string& token) {
-    if (std::find(tokens.begin(), tokens.end(), token) == tokens.end()) tokens.push_back(token);
-  };
-  for (const auto& entry : impl_->special_tokens) add(entry.second);
-  for (const std::string& token : impl_->additional_special_tokens) add(token);
-  return tokens;
-}
+std::vector<std::string> Tokenizer::all_special_tokens() const { return impl_->all_special_tokens(); }
 std::vector<int64_t> Tokenizer::all_special_ids() const {
-  std::vector<int64_t> ids;
-  for (const std::string& token : all_special_tokens())
-    if (const auto id = token_to_id(token)) ids.push_back(*id);
-  return ids;
+  return convert_tokens_to_ids(all_special_tokens());
 }
-std::vector<std::pair<std::string, std::string>> Tokenizer::special_tokens_map() const { return impl_->special_tokens; }
+std::vector<std::pair<std::string, std::string>> Tokenizer::special_tokens_map() const {
+  auto map = impl_->special_tokens;
+  map.insert(map.end(), impl_->extra_special_tokens.begin(), impl_->extra_special_tokens.end());
+  return map;
+}
 std::vector<std::string> Tokenizer::additional_special_tokens() const { return impl_->additional_special_tokens; }
 
 void Tokenizer::set_special_token(const std::string& name, const std::string& token) {
@@ -477,12 +502,23 @@ const std::string& Tokenizer::tokenizer_class() const { return impl_->tokenizer_
 const std::vector<std::string>& Tokenizer::model_input_names() const { return impl_->model_input_names; }
 
 int64_t Tokenizer::add_tokens(const std::vector<AddedToken>& tokens) {
+  if (impl_->slow) return impl_->slow->add_tokens(tokens, false);
   return static_cast<int64_t>(impl_->added.add(tokens, impl_->model->vocabulary(), impl_->normalizer.get()));
 }
 int64_t Tokenizer::add_special_tokens(const std::vector<AddedToken>& tokens) {
   std::vector<AddedToken> special = tokens;
   for (AddedToken& token : special) token.special = true;
-  return add_tokens(special);
+  auto& additional = impl_->additional_special_tokens;
+  const auto all = all_special_tokens();
+  for (const AddedToken& token : special)
+    if (std::find(all.begin(), all.end(), token.content) == all.end()) additional.push_back(token.content);
+  return impl_->slow ? impl_->slow->add_tokens(special, true) : add_tokens(special);
+}
+
+int64_t Tokenizer::set_additional_special_tokens(const std::vector<AddedToken>& tokens) {
+  impl_->additional_special_tokens.clear();
+  for (const AddedToken& token : tokens) impl_->additional_special_tokens.push_back(token.content);
+  return add_special_tokens(tokens);
 }
 
 const std::map<std::string, std::string>& Tokenizer::chat_templates() const { return impl_->chat_templates; }

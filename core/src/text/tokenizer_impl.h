@@ -13,10 +13,12 @@
 #include "text/normalizers.h"
 #include "text/post_processors.h"
 #include "text/pre_tokenizers.h"
+#include "text/slow_tokenizer.h"
+#include "text/tokenizer_state.h"
 
 namespace backplane {
 
-struct Tokenizer::Impl {
+struct Tokenizer::Impl : text::TokenizerState {
   // tokenizer.json.
   std::string name;
   Json normalizer_json, pre_tokenizer_json, post_processor_json, decoder_json, truncation_json, padding_json;
@@ -31,14 +33,13 @@ struct Tokenizer::Impl {
 
   // What transformers adds.
   Json config = Json::object();
-  std::vector<std::pair<std::string, std::string>> special_tokens;  // "bos" …, in the order of the reference
-  std::vector<std::string> additional_special_tokens;
-  std::optional<int64_t> model_max_length;
-  Side padding_side = Side::right, truncation_side = Side::right;
-  std::string tokenizer_class;
-  std::vector<std::string> model_input_names{"input_ids", "token_type_ids", "attention_mask"};
-  bool clean_up_tokenization_spaces = false;
   std::map<std::string, std::string> chat_templates;
+  std::unique_ptr<text::SlowTokenizer> slow;  // in place of the engine
+  // How a translation's target is encoded, where that differs.
+  std::unique_ptr<text::SlowTokenizer> slow_target;
+  std::unique_ptr<text::PostProcessor> target_post_processor;
+  text::SpecialLayout source_template, target_template;  // with "lang" in them
+  std::optional<text::SpecialLayout> target_layout;
 
   void set_normalizer(const Json& json);
   void set_pre_tokenizer(const Json& json, bool keeps_bytes);
@@ -66,6 +67,18 @@ struct Tokenizer::Impl {
   std::optional<text::PaddingSettings> padding_of(const EncodeOptions& options) const;
   size_t added_count(bool pair) const { return post_processor ? post_processor->added(pair) : 0; }
 
+  // The Python classes' methods.
+  std::vector<int64_t> build(const text::SpecialLayout& layout, const std::vector<int64_t>& first, const std::vector<int64_t>* second) const;
+  std::vector<int64_t> types(const text::SpecialLayout& layout, size_t first, const size_t* second) const;
+  std::vector<int64_t> special_mask(const text::SpecialLayout& layout, const std::vector<int64_t>& first, const std::vector<int64_t>* second) const;
+  Encoding prepare(const text::SpecialLayout& layout, std::vector<int64_t> first, std::optional<std::vector<int64_t>> second, const EncodeOptions& options) const;
+  void pad_slow(std::vector<Encoding>& encodings, const EncodeOptions& options) const;
+  BatchEncoding encode_slow(const std::vector<TextInput>& inputs, const EncodeOptions& options) const;
+  const text::SpecialLayout& layout_of(const EncodeOptions& options) const;
+  // The id, the unknown token's, or kNone.
+  int64_t token_id(const std::string& token) const;
+  void apply_languages();
+
   std::optional<std::string> id_to_token(int64_t id) const;
   std::string decode_tokens(std::vector<std::string> tokens) const;
 
@@ -82,9 +95,6 @@ namespace text {
 
 // Reads tokenizer.json. Throws `bad_tokenizer`.
 std::unique_ptr<Tokenizer::Impl> read_tokenizer_json(std::string_view json, const std::string& name);
-
-// What a tokenizer class sets where tokenizer_config.json is silent.
-void apply_class_defaults(const std::string& tokenizer_class, Tokenizer::Impl& impl);
 
 AddedToken read_added_token(const Json& json, const std::string& where);
 

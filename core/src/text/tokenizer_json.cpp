@@ -116,6 +116,7 @@ std::string Tokenizer::to_json(bool pretty) const {
   using text::write_line;
   using text::write_string;
   const Impl& t = *impl_;
+  if (t.slow) throw Error(ErrorCode::invalid_value, concat(t.tokenizer_class, " has no tokenizer.json: it is a class that transformers has in Python"));
   const int inner = pretty ? 1 : -1;
   const char* colon = pretty ? ": " : ":";
   std::string out = "{";

@@ -42,6 +42,7 @@ struct EncodeOptions {
   std::optional<int64_t> pad_to_multiple_of;
   std::optional<Side> padding_side;     ///< absent: the tokenizer's
   std::optional<Side> truncation_side;  ///< absent: the tokenizer's
+  bool as_target = false;               ///< as the target of a translation, in `tgt_lang`
   bool details = true;                  ///< tokens, offsets and word_ids, which cost time; the rest is always there
   int threads = 1;                      ///< of a batch
 };
@@ -67,7 +68,8 @@ struct Encoding {
   std::vector<int64_t> attention_mask;
   std::vector<int64_t> special_tokens_mask;
   std::vector<int64_t> sequence_ids;  ///< 0 first text, 1 second, -1: none
-  std::vector<Encoding> overflowing;  ///< the parts that truncation cut off
+  std::vector<Encoding> overflowing;  ///< the parts that truncation cut off; of a Python class one part of ids alone
+  int64_t num_truncated_tokens = 0;   ///< of a Python class
   std::vector<SequenceRange> sequence_ranges;
 
   size_t size() const { return ids.size(); }
@@ -100,16 +102,21 @@ class BatchEncoding {
 };
 
 struct TokenizerOptions {
+  /// The class of transformers to be: "BertTokenizerFast", or "BertTokenizer" for what the Python class answers. Empty:
+  /// tokenizer_config.json's `tokenizer_class`, the fast one where there is one.
+  std::string tokenizer_class;
   /// Replaces keys of tokenizer_config.json; the value is JSON text.
   std::map<std::string, std::string> config;
 };
 
 /// A tokenizer.json: normalizer, pre-tokenizer, model, post-processor, decoder and added tokens, exactly as Rust
-/// tokenizers 0.21, with the special tokens and defaults that transformers reads beside it.
+/// tokenizers 0.21, with the special tokens and defaults that transformers reads beside it; or a tokenizer class that
+/// transformers has in Python alone, from vocabulary files of its own format.
 /// Thread rule: const members may be called from any number of threads; the others need exclusive use.
 class Tokenizer {
  public:
-  /// Reads tokenizer.json, tokenizer_config.json, special_tokens_map.json and added_tokens.json of `folder`.
+  /// Reads tokenizer.json, or the vocabulary files of the class (vocab.txt, vocab.json and merges.txt, *.model, …), and
+  /// tokenizer_config.json, special_tokens_map.json and added_tokens.json of `folder`.
   /// Throws `file_not_found` or `bad_tokenizer`, naming file and key.
   static std::shared_ptr<Tokenizer> from_folder(const std::string& folder, const TokenizerOptions& options = {});
   /// `name` is the file for messages.
@@ -137,7 +144,11 @@ class Tokenizer {
   std::string convert_tokens_to_string(const std::vector<std::string>& tokens) const;
   std::vector<std::string> tokenize(std::string_view text, bool add_special_tokens = false) const;
 
+  /// False for a class that transformers has in Python: no offsets and word_ids, and its own truncation and decoding.
+  bool is_fast() const;
   std::optional<int64_t> token_to_id(std::string_view token) const;
+  /// The unknown token's id for what is not there, -1 where there is none.
+  std::vector<int64_t> convert_tokens_to_ids(const std::vector<std::string>& tokens) const;
   std::optional<std::string> id_to_token(int64_t id) const;
   int64_t vocab_size(bool with_added_tokens = false) const;
   /// Every token and its id, by id.
@@ -179,10 +190,34 @@ class Tokenizer {
   /// tokenizer_config.json's `tokenizer_class`, or empty.
   const std::string& tokenizer_class() const;
   const std::vector<std::string>& model_input_names() const;
+  int64_t pad_token_type_id() const;
+
+  /// The methods of these names in transformers: special tokens around ids, without text. They follow the Python class,
+  /// which for some classes differs from what a call does.
+  std::vector<int64_t> build_inputs_with_special_tokens(const std::vector<int64_t>& first, const std::vector<int64_t>* second = nullptr) const;
+  std::vector<int64_t> create_token_type_ids_from_sequences(const std::vector<int64_t>& first, const std::vector<int64_t>* second = nullptr) const;
+  /// Throws `invalid_value` where the class does not tell.
+  std::vector<int64_t> get_special_tokens_mask(const std::vector<int64_t>& first, const std::vector<int64_t>* second = nullptr) const;
+  /// Of ids that have their special tokens.
+  std::vector<int64_t> special_tokens_mask_of(const std::vector<int64_t>& ids) const;
+  Encoding prepare_for_model(const std::vector<int64_t>& first, const std::vector<int64_t>* second, const EncodeOptions& options) const;
+  /// Rows of ids to one length.
+  BatchEncoding pad(const BatchEncoding::Rows& rows, const EncodeOptions& options) const;
+
+  /// Languages of translation tokenizers (NLLB, mBART, M2M100, …), as their codes. Throw `invalid_value` for a tokenizer
+  /// without languages.
+  const std::string& src_lang() const;
+  const std::string& tgt_lang() const;
+  void set_src_lang(const std::string& code);
+  void set_tgt_lang(const std::string& code);
+  /// The first token that a model must generate for a language.
+  int64_t language_id(const std::string& code) const;
 
   /// How many were new. A token of the vocabulary keeps its id.
   int64_t add_tokens(const std::vector<AddedToken>& tokens);
   int64_t add_special_tokens(const std::vector<AddedToken>& tokens);
+  /// In place of those there were, which stay in the vocabulary.
+  int64_t set_additional_special_tokens(const std::vector<AddedToken>& tokens);
 
   /// The templates' texts by name, "default" for the only or first one; tokenizer_config.json's `chat_template`,
   /// chat_template.jinja and additional_chat_templates/*.jinja.

@@ -1,0 +1,118 @@
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "text/sentencepiece.h"
+#include "text/slow_tokenizer.h"
+
+// The algorithms of the reference's Python tokenizers.
+namespace backplane::text {
+
+// A vocabulary of a file: the last of equal tokens, and of equal ids, wins.
+class TokenTable {
+ public:
+  void add(const std::string& token, int64_t id);
+  int64_t id(const std::string& token) const;  // kNone
+  int64_t id(const std::string& token, const std::string& unknown) const {
+    const int64_t known = id(token);
+    return known != kNone ? known : id(unknown);
+  }
+  std::optional<std::string> token(int64_t id) const;
+  int64_t size() const { return static_cast<int64_t>(ids_.size()); }
+  bool contains(const std::string& token) const { return ids_.contains(token); }
+  const std::map<int64_t, std::string>& tokens() const { return tokens_; }
+
+ private:
+  std::unordered_map<std::string, int64_t> ids_;
+  std::map<int64_t, std::string> tokens_;
+};
+
+// Throw `bad_tokenizer` and `file_not_found`, naming the file. Lines of a text file, ids of a JSON object.
+TokenTable read_vocab_txt(const std::string& path, bool strip_lines = false);
+TokenTable read_vocab_json(const std::string& path);
+
+// Merges of a byte-pair encoding; symbols are texts.
+class Merges {
+ public:
+  void add(const std::string& left, const std::string& right);
+  // The pair of lowest rank is joined everywhere, again and again, as the reference's Python does.
+  std::vector<std::string> apply(std::vector<std::string> symbols) const;
+  const std::vector<std::pair<std::string, std::string>>& pairs() const { return pairs_; }
+
+ private:
+  uint32_t intern(const std::string& symbol);
+  std::unordered_map<std::string, uint32_t> symbols_;
+  std::vector<std::string> texts_;
+  struct Rule {
+    uint32_t rank, result;
+  };
+  std::unordered_map<uint64_t, Rule> rules_;
+  std::vector<std::pair<std::string, std::string>> pairs_;
+};
+// A line a merge: two symbols and, in some files, a count. How many lines to leave out at the beginning and the end.
+Merges read_merges_file(const std::string& path, size_t skip_first, size_t skip_last);
+
+// What a class over a table of tokens shares.
+class TableModel : public SlowModel {
+ public:
+  TableModel(TokenTable table, std::string unknown) : table_(std::move(table)), unknown_(std::move(unknown)) {}
+  int64_t id(const std::string& token) const override { return table_.id(token, unknown_); }
+  std::optional<std::string> token(int64_t id) const override { return table_.token(id); }
+  int64_t size() const override { return table_.size(); }
+  int64_t listed_id(const std::string& token) const override { return table_.id(token); }
+
+ protected:
+  TokenTable table_;
+  std::string unknown_;
+};
+
+bool is_punctuation(uint32_t code);
+// Bert's cleaning, lower case and cutting at blanks and punctuation.
+struct BasicSettings {
+  bool lower_case = true, chinese_characters = true, split_on_punctuation = true;
+  std::optional<bool> strip_accents;
+  std::vector<std::string> never_split;
+};
+std::vector<std::string> basic_tokenize(std::string_view text, const BasicSettings& settings, const std::vector<std::string>& kept);
+// Longest pieces first; the unknown token for a word with a part that is not there.
+void word_pieces(const TokenTable& table, const std::string& word, const std::string& unknown, size_t longest, std::vector<std::string>& tokens);
+
+struct WordPieceSettings : BasicSettings {
+  bool basic = true;
+  std::string unknown = "[UNK]";
+};
+std::shared_ptr<const SlowModel> make_slow_word_piece(TokenTable table, WordPieceSettings settings);
+
+struct ByteBpeSettings {
+  enum class Pattern { gpt2, qwen2, clip } pattern = Pattern::gpt2;
+  bool prefix_space = false, words_get_space = true;
+  bool prefix_unless_space = false;  // as Roberta: not before a blank
+  bool nfc = false;
+  std::string unknown;
+};
+std::shared_ptr<const SlowModel> make_slow_byte_bpe(TokenTable table, Merges merges, ByteBpeSettings settings);
+// GPT-2's letters for bytes, and back; text that is not UTF-8 gets U+FFFD.
+std::string to_byte_letters(std::string_view bytes);
+std::string from_byte_letters(std::string_view letters);
+
+struct SentencePieceSettings {
+  enum class Join { spaced, unspaced, decoded, replaced, llama, gemma } join = Join::spaced;
+  bool strips = true;           // the joined text
+  bool albert = false;          // clean the text first, and cut digits from a comma
+  bool lower_case = false, remove_space = true, keep_accents = false;
+  bool split_punctuation = false, words_get_space = false;
+  bool legacy = true;           // off: T5 and Llama give the text its first blank themselves
+  bool prefix_space = true;
+  bool strips_prefix = false;   // joining drops the first piece's blank
+  bool canonical = false;       // Siglip: no punctuation, single blanks
+  int64_t offset = 0;           // of the model's ids
+  bool zero_is_unknown = false; // a piece with id 0 of the model gets the unknown id
+  int64_t extra = 0;            // how much larger than the model the vocabulary is
+  std::map<std::string, int64_t> fixed;  // ids that win over the model's
+  std::optional<TokenTable> table;       // ids come from a file of their own
+  std::string unknown = "<unk>";
+};
+std::shared_ptr<const SlowModel> make_slow_sentence_piece(SentencePiece model, SentencePieceSettings settings);
+
+}  // namespace backplane::text
