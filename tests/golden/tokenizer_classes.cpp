@@ -7,7 +7,9 @@
 
 #include "backplane/base/files.h"
 #include "backplane/base/limits.h"
+#include "backplane/text/ctc_decoding.h"
 #include "backplane/text/tokenizer.h"
+#include "backplane/text/whisper_text.h"
 #include "golden/judge.h"
 
 namespace backplane::golden {
@@ -82,7 +84,16 @@ Json text_row(const Tokenizer& t, const std::string& text) {
   add("decoded_skip", decode({.skip_special_tokens = true}));
   add("decoded_no_cleanup", decode({.clean_up_tokenization_spaces = false}));
   add("decoded_cleanup", decode({.clean_up_tokenization_spaces = true}));
-  add("tokens_to_string", attempt([&] { return Json(t.convert_tokens_to_string(t.tokenize(text))); }));
+  add("tokens_to_string", attempt([&] {
+        const auto tokens = t.tokenize(text);
+        const Json joined = t.convert_tokens_to_string(tokens);
+        // The classes of CTC models give more than a text.
+        if (t.tokenizer_class() == "Wav2Vec2CTCTokenizer") {
+          const Json spans = tokens.empty() ? Json::array() : Json();
+          return Json{{"text", joined}, {"char_offsets", spans}, {"word_offsets", spans}};
+        }
+        return t.tokenizer_class() == "Wav2Vec2PhonemeCTCTokenizer" ? Json{{"text", joined}, {"char_offsets", nullptr}} : joined;
+      }));
   if (t.is_fast()) {
     Json offsets = Json::array();
     for (const auto& [begin, end] : encoding.offsets) {
@@ -269,8 +280,17 @@ Json api(const Tokenizer& t, const std::string& name) {
   refuse("no such method");
 }
 
+WhisperPrefix whisper_prefix(const Json& kwargs) {
+  WhisperPrefix prefix;
+  const auto text_of = [&](const char* key) { return kwargs.contains(key) && kwargs.at(key).is_string() ? std::optional(kwargs.at(key).get<std::string>()) : std::nullopt; };
+  prefix.language = text_of("language");
+  prefix.task = text_of("task");
+  prefix.predict_timestamps = kwargs.value("predict_timestamps", false);
+  return prefix;
+}
+
 // What the class's calls of its own answer; nothing for a kind that is not judged here.
-Json special_call(Tokenizer& t, const Json& spec) {
+Json special_call(Tokenizer& t, const std::string& folder, const Json& spec) {
   const auto name = spec.at("name").get<std::string>();
   if (name == "src" || name == "src_and_target" || name == "target" || name == "text" || name == "protein") {
     Json call = spec;
@@ -284,6 +304,54 @@ Json special_call(Tokenizer& t, const Json& spec) {
     if (name == "other_source") t.set_src_lang(before);
     else out["forced_bos_token_id"] = t.language_id(spec.at("tgt_lang").get<std::string>());
     return out;
+  }
+  if (name == "prefix_tokens") {
+    // A language that is not named stays as it was.
+    static thread_local std::optional<std::string> last_language;
+    WhisperPrefix prefix = whisper_prefix(spec.at("kwargs"));
+    if (!prefix.language) prefix.language = last_language;
+    last_language = prefix.language;
+    set_whisper_prefix(t, prefix);
+    return {{"prefix", ids_json(whisper_prefix_ids(t, prefix))}, {"ids", ids_json(t.encode(spec.at("text").get<std::string>()).ids)}};
+  }
+  if (name == "decoder_prompt_ids") {
+    const WhisperPrefix prefix = whisper_prefix(spec.at("kwargs"));
+    set_whisper_prefix(t, prefix);
+    const Ids ids = whisper_prefix_ids(t, prefix);
+    Json list = Json::array();
+    for (size_t i = 1; i < ids.size(); ++i) list.push_back(Json::array({i, ids[i]}));
+    return {{"ids", list}};
+  }
+  if (name == "prompt_ids") return {{"ids", ids_json(whisper_prompt_ids(t, spec.at("text").get<std::string>()))}};
+  if (name == "normalize") {
+    const auto text = spec.at("text").get<std::string>();
+    return {{"english", normalize_english_text(text, read_whisper_spelling(folder))}, {"basic", normalize_text_basic(text)}, {"basic_no_diacritics", normalize_text_basic(text, true)}};
+  }
+  if (name == "timestamps") {
+    const auto ids = spec.at("result").at("ids").get<Ids>();
+    Json segments = Json::array();
+    for (const WhisperSegment& segment : whisper_segments(t, ids)) segments.push_back({{"text", segment.text}, {"timestamp", {segment.begin, segment.end}}});
+    return {{"ids", ids}, {"plain", t.decode(ids)}, {"with_timestamps", whisper_decode_with_timestamps(t, ids)}, {"offsets", {{"text", t.decode(ids)}, {"offsets", segments}}}};
+  }
+  const auto spans = [](const std::vector<CtcSpan>& list, const char* key) {
+    Json out = Json::array();
+    for (const CtcSpan& span : list) out.push_back({{key, span.text}, {"start_offset", span.begin}, {"end_offset", span.end}});
+    return out;
+  };
+  if (name == "ctc_decode") {
+    const auto ids = spec.at("ids").get<Ids>();
+    const CtcText decoded = decode_ctc(t, ids);
+    return {{"text", t.decode(ids)},
+            {"no_group", decode_ctc(t, ids, false, false).text},
+            {"special", t.decode(ids, {.skip_special_tokens = true})},
+            {"offsets", {{"text", decoded.text}, {"char_offsets", spans(decoded.characters, "char")}, {"word_offsets", spans(decoded.words, "word")}}}};
+  }
+  if (name == "batch_decode") return {{"texts", t.batch_decode(spec.at("ids").get<std::vector<Ids>>())}};
+  if (name == "phonemes") return answer(t, {{"text", spec.at("text")}, {"kwargs", Json::object()}});
+  if (name == "decode" && spec.contains("ids") && t.tokenizer_class() == "Wav2Vec2PhonemeCTCTokenizer") {
+    const auto ids = spec.at("ids").get<Ids>();
+    const CtcText decoded = decode_ctc(t, ids);
+    return {{"text", t.decode(ids)}, {"offsets", {{"text", decoded.text}, {"char_offsets", spans(decoded.characters, "char")}}}};
   }
   refuse(concat("the runner has no call '", name, "'"));
 }
@@ -349,7 +417,7 @@ void judge_answers(const std::string& folder, const std::string& class_name, con
   for (const auto& [name, value] : expected.at("api").items())
     if (name != "truncate_sequences") judge.check_call(where("api.", name), value, [&] { return api(t, name); });
   for (const Json& entry : expected.at("special"))
-    judge.check_call(where("special ", entry.at("name").get<std::string>()), entry.at("result"), [&] { return special_call(*tokenizer, entry); });
+    judge.check_call(where("special ", entry.at("name").get<std::string>()), entry.at("result"), [&] { return special_call(*tokenizer, folder, entry); });
   if (!expected.contains("added")) return;
   const Json& added = expected.at("added");
   const auto fresh = load();

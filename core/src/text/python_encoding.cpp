@@ -71,6 +71,8 @@ std::vector<int64_t> Tokenizer::Impl::build(const SpecialLayout& layout, const s
       const bool after_b = second && ids.size() > first.size() + 1;
       const auto& text = after_b ? *second : first;
       if (text.empty() || text.back() != eos) ids.push_back(eos);
+    } else if (item.name.starts_with('#')) {
+      ids.push_back(std::stoll(std::string(item.name.substr(1))));
     } else if (item.name.starts_with('=')) {
       ids.push_back(token_id(std::string(item.name.substr(1))));
     } else if (const std::string* token = special(item.name)) {
@@ -90,6 +92,7 @@ std::vector<int64_t> Tokenizer::Impl::types(const SpecialLayout& layout, size_t 
     if (second) types.insert(types.end(), *second + sep, 1);
     return types;
   }
+  if (layout.types == SpecialLayout::Types::roberta) return std::vector<int64_t>(second ? first + *second + 4 : first + 2, 0);
   for (const Item& item : items_of(second ? layout.pair : layout.single)) {
     const size_t count = item.name == "A" ? first : item.name == "B" ? *second : 1;
     types.insert(types.end(), count, layout.types == SpecialLayout::Types::zero ? 0 : item.type);
@@ -99,9 +102,22 @@ std::vector<int64_t> Tokenizer::Impl::types(const SpecialLayout& layout, size_t 
 
 std::vector<int64_t> Tokenizer::Impl::special_mask(const SpecialLayout& layout, const std::vector<int64_t>& first, const std::vector<int64_t>* second) const {
   const size_t count = second ? second->size() : 0;
-  if (!layout.masks) return std::vector<int64_t>(first.size() + count, 0);
+  using Masks = SpecialLayout::Masks;
   std::vector<int64_t> mask;
-  for (const Item& item : items_of(second ? layout.pair : layout.single)) {
+  if (layout.masks == Masks::none) return std::vector<int64_t>(first.size() + count, 0);
+  if (layout.masks == Masks::by_id) {
+    std::vector<int64_t> special;
+    for (const std::string& token : all_special_tokens())
+      if (!this->special("unk") || token != *this->special("unk")) special.push_back(token_id(token));
+    for (const auto* ids : {&first, second})
+      if (ids) for (const int64_t id : *ids) mask.push_back(std::find(special.begin(), special.end(), id) != special.end());
+    mask.push_back(1);
+    return mask;
+  }
+  std::string pattern = second ? layout.pair : layout.single;
+  if (layout.masks == Masks::roberta) pattern = second ? "cls A sep sep B sep" : "cls A sep";
+  if (layout.masks == Masks::bert) pattern = second ? "cls A sep B sep" : "cls A sep";
+  for (const Item& item : items_of(pattern)) {
     const bool text = item.name == "A" || item.name == "B";
     mask.insert(mask.end(), item.name == "A" ? first.size() : item.name == "B" ? count : 1, text ? 0 : 1);
   }
@@ -114,7 +130,7 @@ Encoding Tokenizer::Impl::prepare(const SpecialLayout& layout, std::vector<int64
   if (options.return_overflowing_tokens && options.truncation == Truncation::longest_first && second)
     throw Error(ErrorCode::invalid_value, "overflowing tokens of a pair need truncation only_first or only_second, not longest_first");
   const std::vector<int64_t> none;
-  const size_t extra = options.add_special_tokens ? build(layout, none, second ? &none : nullptr).size() : 0;
+  const size_t extra = !options.add_special_tokens ? 0 : slow ? build(layout, none, second ? &none : nullptr).size() : added_count(second.has_value());
   const size_t total = first.size() + (second ? second->size() : 0) + extra;
   const std::optional<int64_t> most = options.max_length ? options.max_length : model_max_length;
   const Side side = options.truncation_side.value_or(truncation_side);
@@ -234,7 +250,7 @@ std::vector<int64_t> Tokenizer::create_token_type_ids_from_sequences(const std::
   return impl_->types(impl_->layout, first.size(), second ? &count : nullptr);
 }
 std::vector<int64_t> Tokenizer::get_special_tokens_mask(const std::vector<int64_t>& first, const std::vector<int64_t>* second) const {
-  if (!impl_->slow && !impl_->layout.masks)
+  if (!impl_->slow && impl_->layout.masks == SpecialLayout::Masks::none)
     throw Error(ErrorCode::invalid_value, concat(impl_->tokenizer_class, " does not say which tokens are special; ask special_tokens_mask_of"));
   return impl_->special_mask(impl_->layout, first, second);
 }
@@ -284,10 +300,17 @@ Json template_of(const SpecialLayout& layout, const Tokenizer::Impl& impl) {
         list.push_back({{"Sequence", {{"id", item.name}, {"type_id", item.type}}}});
         continue;
       }
+      if (item.name.starts_with('#')) {
+        const int64_t id = std::stoll(std::string(item.name.substr(1)));
+        const std::string token = impl.id_to_token(id).value_or(std::string(item.name));
+        list.push_back({{"SpecialToken", {{"id", token}, {"type_id", item.type}}}});
+        special[token] = {{"id", token}, {"ids", Json::array({static_cast<uint64_t>(id)})}, {"tokens", Json::array({token})}};
+        continue;
+      }
       const std::string* named = item.name.starts_with('=') ? nullptr : impl.special(item.name);
       const std::string token = named ? *named : std::string(item.name.substr(item.name.starts_with('=') ? 1 : 0));
       list.push_back({{"SpecialToken", {{"id", token}, {"type_id", item.type}}}});
-      special[token] = {{"id", token}, {"ids", Json::array({std::max<int64_t>(impl.token_id(token), 0)})}, {"tokens", Json::array({token})}};
+      special[token] = {{"id", token}, {"ids", Json::array({static_cast<uint64_t>(std::max<int64_t>(impl.token_id(token), 0))})}, {"tokens", Json::array({token})}};
     }
     return list;
   };
@@ -304,6 +327,12 @@ void Tokenizer::Impl::apply_languages() {
   if (slow) return;
   set_post_processor(text::template_of(layout, *this));
   target_post_processor = text::make_post_processor(text::template_of(*target_layout, *this), concat(name, ": post_processor"));
+}
+
+void Tokenizer::set_special_layout(const std::string& single, const std::string& pair) {
+  impl_->layout.single = single;
+  impl_->layout.pair = pair;
+  if (!impl_->slow) impl_->set_post_processor(text::template_of(impl_->layout, *impl_));
 }
 
 const std::string& Tokenizer::src_lang() const { return impl_->src_lang; }

@@ -44,16 +44,25 @@ const py::Regex& pattern_of(ByteBpeSettings::Pattern pattern) {
 // What ftfy, which the reference runs where it is installed, changes in well-formed text: straight quotes, plain width of
 // fullwidth letters, ligatures, no control characters, NFC. Mojibake is not repaired.
 std::string repaired(std::string_view text) {
-  static const std::map<uint32_t, const char*> kLigatures{{0x132, "IJ"},   {0x133, "ij"},  {0x149, "\xCA\xBCn"}, {0xFB00, "ff"},       {0xFB01, "fi"},
+  static const std::map<uint32_t, const char*> kLigatures{{0x132, "IJ"},   {0x133, "ij"},  {0x149, "'n"}, {0xFB00, "ff"},       {0xFB01, "fi"},
                                                           {0xFB02, "fl"},  {0xFB03, "ffi"}, {0xFB04, "ffl"},      {0xFB05, "\xC5\xBFt"}, {0xFB06, "st"},
                                                           {0x1C4, "D\xC5\xBD"}, {0x1C5, "D\xC5\xBE"}, {0x1C6, "d\xC5\xBE"}, {0x1C7, "LJ"}, {0x1C8, "Lj"}, {0x1C9, "lj"},
                                                           {0x1CA, "NJ"},   {0x1CB, "Nj"},  {0x1CC, "nj"},        {0x1F1, "DZ"}, {0x1F2, "Dz"}, {0x1F3, "dz"}};
+  // Where such control characters are, Windows-1252 was meant.
+  static constexpr uint16_t kWindows1252[32] = {0x20AC, 0x81,   0x201A, 0x192,  0x201E, 0x2026, 0x2020, 0x2021, 0x2C6, 0x2030, 0x160, 0x2039, 0x152, 0x8D, 0x17D, 0x8F,
+                                                0x90,   0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014, 0x2DC, 0x2122, 0x161, 0x203A, 0x153, 0x9D, 0x17E, 0x178};
   std::string clean;
   for (uint32_t c : py::code_points(text)) {
     if ((c >= 0x2018 && c <= 0x201B) || c == 0x2BC) c = '\'';
     if (c >= 0x201C && c <= 0x201F) c = '"';
     if (c == 0x3000) c = ' ';
-    if (c >= 0xFF01 && c <= 0xFF5E) c -= 0xFEE0;
+    if (c >= 0x80 && c < 0xA0) c = kWindows1252[c - 0x80];
+    if (c >= 0xFF01 && c <= 0xFFEE) {
+      std::string wide;
+      append(wide, c);
+      clean += py::normalized(wide, py::Form::nfkc);
+      continue;
+    }
     const bool control = (c < 0x20 && c != '\t' && c != '\n' && c != '\f' && c != '\r') || c == 0x7F || (c >= 0x206A && c <= 0x206F) || c == 0xFEFF ||
                          (c >= 0xFFF9 && c <= 0xFFFC);
     if (control) continue;
@@ -101,6 +110,13 @@ class ByteBpe : public TableModel {
     const std::string text = from_byte_letters(backplane::join(tokens, ""));
     return clip() ? py::strip(py::replaced(text, "</w>", " ")) : text;
   }
+
+  std::optional<std::string> token(int64_t id) const override {
+    auto token = table_.token(id);
+    return !token && settings_.missing_is_empty ? std::string() : token;
+  }
+  Decoding decoding() const override { return settings_.decoding; }
+  bool cleans_up() const override { return settings_.cleans_up; }
 
  private:
   bool clip() const { return settings_.pattern == ByteBpeSettings::Pattern::clip; }

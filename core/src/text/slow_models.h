@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 
+#include "backplane/base/json.h"
 #include "text/sentencepiece.h"
 #include "text/slow_tokenizer.h"
 
@@ -31,6 +32,8 @@ class TokenTable {
 // Throw `bad_tokenizer` and `file_not_found`, naming the file. Lines of a text file, ids of a JSON object.
 TokenTable read_vocab_txt(const std::string& path, bool strip_lines = false);
 TokenTable read_vocab_json(const std::string& path);
+TokenTable table_of(const Json& vocab, const std::string& path);
+std::vector<std::string> read_lines(const std::string& path);
 
 // Merges of a byte-pair encoding; symbols are texts.
 class Merges {
@@ -89,12 +92,43 @@ struct ByteBpeSettings {
   bool prefix_space = false, words_get_space = true;
   bool prefix_unless_space = false;  // as Roberta: not before a blank
   bool nfc = false;
+  bool missing_is_empty = false;  // an id without a token is an empty one
   std::string unknown;
+  SlowModel::Decoding decoding = SlowModel::Decoding::spaced;
+  bool cleans_up = true;
 };
 std::shared_ptr<const SlowModel> make_slow_byte_bpe(TokenTable table, Merges merges, ByteBpeSettings settings);
 // GPT-2's letters for bytes, and back; text that is not UTF-8 gets U+FFFD.
 std::string to_byte_letters(std::string_view bytes);
 std::string from_byte_letters(std::string_view letters);
+
+// Byte-pair encoding of words, whose last character is marked.
+struct WordPairSettings {
+  enum class Kind { openai, herbert, ctrl, blenderbot_small, speech } kind;
+  bool lower_case = false;
+  std::string unknown;
+};
+std::shared_ptr<const SlowModel> make_slow_word_pairs(TokenTable table, Merges merges, WordPairSettings settings);
+
+// Bytes as the characters of their numbers.
+struct ByteSettings {
+  enum class Kind { byt5, perceiver, dia } kind;
+  int64_t offset = 0;
+};
+std::shared_ptr<const SlowModel> make_slow_bytes(ByteSettings settings);
+std::shared_ptr<const SlowModel> make_slow_canine();
+std::shared_ptr<const SlowModel> make_slow_esm(TokenTable table, std::string unknown);
+std::shared_ptr<const SlowModel> make_slow_characters(TokenTable table, std::string unknown);
+struct VitsSettings {
+  bool add_blank = true, normalize = true;
+  std::string language, unknown;
+};
+std::shared_ptr<const SlowModel> make_slow_vits(TokenTable table, VitsSettings settings);
+struct CtcSettings {
+  bool lower_case = false, phonemes = false;
+  std::string unknown, pad, delimiter, blank;
+};
+std::shared_ptr<const SlowModel> make_slow_ctc(TokenTable table, CtcSettings settings);
 
 struct SentencePieceSettings {
   enum class Join { spaced, unspaced, decoded, replaced, llama, gemma } join = Join::spaced;
@@ -105,6 +139,10 @@ struct SentencePieceSettings {
   bool legacy = true;           // off: T5 and Llama give the text its first blank themselves
   bool prefix_space = true;
   bool strips_prefix = false;   // joining drops the first piece's blank
+  SlowModel::Decoding decoding = SlowModel::Decoding::spaced;
+  bool cleans_up = true;
+  std::vector<std::pair<std::string, std::string>> decoded;  // replacements in a decoded text
+  int64_t listed_extra = 0;     // ids that get_vocab() asks for beyond the vocabulary
   bool canonical = false;       // Siglip: no punctuation, single blanks
   int64_t offset = 0;           // of the model's ids
   bool zero_is_unknown = false; // a piece with id 0 of the model gets the unknown id

@@ -71,9 +71,9 @@ class SentencePieceModel : public SlowModel {
   std::string join(std::vector<std::string> tokens, const std::vector<std::string>& special) const override {
     using Join = SentencePieceSettings::Join;
     if (settings_.join == Join::decoded) return model_.decode(tokens);
+    if (settings_.strips_prefix && tokens.empty()) throw Error(ErrorCode::invalid_value, "there are no tokens to join");
     if (settings_.join == Join::replaced) return py::strip(py::replaced(backplane::join(tokens, ""), kSpaceSymbol, " "));
     if (settings_.strips_prefix) {
-      if (tokens.empty()) throw Error(ErrorCode::invalid_value, "there are no tokens to join");
       if (settings_.prefix_space && tokens[0].starts_with(kSpaceSymbol)) tokens[0].erase(0, kSpaceSymbol.size());
     }
     const bool llama = settings_.join == Join::llama;
@@ -95,7 +95,13 @@ class SentencePieceModel : public SlowModel {
     out += model_.decode(part);
     return settings_.strips ? py::strip(out) : out;
   }
-  bool joins_added() const override { return false; }
+  Decoding decoding() const override { return settings_.decoding; }
+  bool cleans_up() const override { return settings_.cleans_up; }
+  std::string finish_decoding(std::string text) const override {
+    for (const auto& [from, to] : settings_.decoded) py::replace_all(text, from, to);
+    return text;
+  }
+  int64_t listed_ids() const override { return size() + settings_.listed_extra; }
 
  private:
   static std::string join_blanks(std::string_view text) { return backplane::join(py::split(text), " "); }

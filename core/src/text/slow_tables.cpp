@@ -56,9 +56,13 @@ TokenTable read_vocab_txt(const std::string& path, bool strip_lines) {
   return table;
 }
 
+std::vector<std::string> read_lines(const std::string& path) { return lines_of(path); }
+
 TokenTable read_vocab_json(const std::string& path) {
+  return table_of(read_json_file(path, ErrorCode::bad_tokenizer, {.bytes = limits::kTokenizerBytes}), path);
+}
+TokenTable table_of(const Json& json, const std::string& path) {
   TokenTable table;
-  const Json json = read_json_file(path, ErrorCode::bad_tokenizer, {.bytes = limits::kTokenizerBytes});
   if (!json.is_object()) bad(concat("'", path, "'"), concat("expected an object of tokens and ids, found ", json.type_name()));
   for (const auto& [token, id] : json.items()) {
     if (!id.is_number_integer() || (id.is_number_unsigned() && id.get<uint64_t>() > INT32_MAX)) bad(concat("'", path, "'"), concat("the id of '", token, "' is ", id.dump(), ", expected an integer"));

@@ -22,12 +22,13 @@ void SlowTokenizer::start(const std::map<int64_t, AddedToken>& added, const std:
   for (const AddedToken& token : special)
     if (!added_ids_.contains(token.content)) missing.push_back(token);
   add_tokens(missing, true);
+  for (const std::string& token : model_->landmarks()) look_for(token);
 }
 
 void SlowTokenizer::count() {
   if (model_->by_id()) {
     std::set<std::string> tokens;
-    for (int64_t id = 0; id < model_->size(); ++id)
+    for (int64_t id = 0; id < model_->listed_ids(); ++id)
       if (auto token = this->token(id)) tokens.insert(std::move(*token));
     for (const auto& entry : added_ids_) tokens.insert(entry.first);
     total_ = static_cast<int64_t>(tokens.size());
@@ -53,18 +54,20 @@ int64_t SlowTokenizer::add_tokens(const std::vector<AddedToken>& tokens, bool sp
     added_[id] = token;
     added_ids_[token.content] = id;
   }
-  for (const auto& [id, token] : added_) {
-    size_t node = 0;
-    for (const std::string& c : py::characters(token.content)) {
-      const auto [entry, is_new] = trie_[node].next.try_emplace(c, trie_.size());
-      const size_t next = entry->second;
-      if (is_new) trie_.emplace_back();
-      node = next;
-    }
-    if (node) trie_[node].end = true;
-  }
+  for (const auto& [id, token] : added_) look_for(token.content);
   count();
   return added;
+}
+
+void SlowTokenizer::look_for(const std::string& token) {
+  size_t node = 0;
+  for (const std::string& c : py::characters(token)) {
+    const auto [entry, is_new] = trie_[node].next.try_emplace(c, trie_.size());
+    const size_t next = entry->second;
+    if (is_new) trie_.emplace_back();
+    node = next;
+  }
+  if (node) trie_[node].end = true;
 }
 
 // As the reference's trie cuts: the leftmost match, and of those the longest.
@@ -164,28 +167,31 @@ std::string SlowTokenizer::decode(const std::vector<int64_t>& ids, bool skip_spe
   }
   if (auto own = model_->decode(tokens, special, skip_special)) return std::move(*own);
 
-  // Added tokens that stand between texts: not the special ones, except additional ones behind the vocabulary.
+  const auto decoding = model_->decoding();
+  const bool apart = decoding == SlowModel::Decoding::apart || decoding == SlowModel::Decoding::apart_spaced;
   const auto& additional = state_.additional_special_tokens;
   const auto stands_alone = [&](const std::string& token) {
+    if (apart) return added_ids_.contains(token);
     if (py::contains(additional, token) && id(token) >= model_->size()) return true;
     return added_ids_.contains(token) && !py::contains(special, token);
   };
   std::vector<std::string> texts, run;
   for (const std::string& token : tokens) {
-    if (skip_special && py::contains(special, token)) continue;
+    if (skip_special && !apart && py::contains(special, token)) continue;
     if (!stands_alone(token)) {
       run.push_back(token);
       continue;
     }
     if (!run.empty()) {
       std::string text = model_->join(std::move(run), special);
-      if (!text.empty()) texts.push_back(std::move(text));
+      if (!text.empty() || apart) texts.push_back(std::move(text));
       run.clear();
     }
     texts.push_back(token);
   }
   if (!run.empty()) texts.push_back(model_->join(std::move(run), special));
-  return backplane::join(texts, model_->joins_added() ? "" : " ");
+  const bool blanks = decoding == SlowModel::Decoding::spaced || decoding == SlowModel::Decoding::apart_spaced;
+  return model_->finish_decoding(backplane::join(texts, blanks ? " " : ""));
 }
 
 }  // namespace backplane::text

@@ -42,8 +42,17 @@ class SlowModel {
   virtual void finish(std::vector<std::string>& tokens, const std::vector<std::string>& special) const;
   // The whole text goes through lower case before added tokens are looked for.
   virtual bool lower_case() const { return false; }
-  // Tokens that stand apart and are joined as they are written.
-  virtual bool joins_added() const { return false; }
+  // How decode() puts added tokens and the runs between them together: blanks around those that are not special; or
+  // nothing between them; or every added token by itself, without or with blanks.
+  enum class Decoding { spaced, joined, apart, apart_spaced };
+  virtual Decoding decoding() const { return Decoding::spaced; }
+  virtual std::string finish_decoding(std::string text) const { return text; }
+  // decode() minds clean_up_tokenization_spaces.
+  virtual bool cleans_up() const { return true; }
+  // Tokens that are looked for like added ones, but cut as plain text.
+  virtual std::vector<std::string> landmarks() const { return {}; }
+  // With by_id(), how many ids get_vocab() asks for.
+  virtual int64_t listed_ids() const { return size(); }
   // A decode() of its own, or nothing.
   virtual std::optional<std::string> decode(const std::vector<std::string>& tokens, const std::vector<std::string>& special, bool skip_special) const;
 };
@@ -74,6 +83,7 @@ class SlowTokenizer {
  private:
   std::vector<std::string> cut(std::string_view text) const;
   void count();
+  void look_for(const std::string& token);
 
   struct TrieNode {
     std::map<std::string, size_t, std::less<>> next;

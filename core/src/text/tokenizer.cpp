@@ -7,6 +7,7 @@
 
 #include "backplane/base/strings.h"
 #include "text/tokenizer_impl.h"
+#include "text/whisper_decoding.h"
 
 namespace backplane {
 
@@ -297,6 +298,8 @@ BatchEncoding Tokenizer::encode_pairs(const std::vector<std::pair<std::string, s
 
 BatchEncoding Tokenizer::encode_inputs(const std::vector<TextInput>& inputs, const EncodeOptions& options) const {
   if (impl_->slow) return impl_->encode_slow(inputs, options);
+  if (impl_->words_need_prefix_space && std::any_of(inputs.begin(), inputs.end(), [](const TextInput& input) { return input.words || input.pair_words; }))
+    throw Error(ErrorCode::invalid_value, concat(impl_->tokenizer_class, " takes words only with add_prefix_space; set it in tokenizer_config.json"));
   const auto truncation = impl_->truncation_of(options);
   const auto padding = impl_->padding_of(options);
   BatchEncoding batch;
@@ -370,11 +373,15 @@ std::vector<int64_t> Tokenizer::encode_ids(std::string_view input, bool add_spec
   return ids;
 }
 
-std::string Tokenizer::decode(const std::vector<int64_t>& ids, const DecodeOptions& options) const {
+std::string Tokenizer::decode(const std::vector<int64_t>& given, const DecodeOptions& options) const {
   const bool clean_up = options.clean_up_tokenization_spaces.value_or(impl_->clean_up_tokenization_spaces);
+  const bool whisper = impl_->filters_timestamps;
+  const std::vector<int64_t> stripped = whisper && options.skip_special_tokens ? text::strip_prompt(*this, given) : std::vector<int64_t>();
+  const auto& ids = whisper && options.skip_special_tokens ? stripped : given;
   if (impl_->slow) {
     std::string text = impl_->slow->decode(ids, options.skip_special_tokens);
-    return clean_up ? text::clean_up_tokenization(std::move(text)) : text;
+    if (whisper) return text::without_timestamps(text);
+    return clean_up && impl_->slow->model().cleans_up() ? text::clean_up_tokenization(std::move(text)) : text;
   }
   std::vector<std::string> tokens;
   tokens.reserve(ids.size());
@@ -385,6 +392,7 @@ std::string Tokenizer::decode(const std::vector<int64_t>& ids, const DecodeOptio
   }
   std::string text = impl_->decode_tokens(std::move(tokens));
   if (clean_up) text = text::clean_up_tokenization(std::move(text));
+  if (whisper) text = text::without_timestamps(text);
   return text;
 }
 
@@ -498,6 +506,7 @@ Side Tokenizer::padding_side() const { return impl_->padding_side; }
 Side Tokenizer::truncation_side() const { return impl_->truncation_side; }
 void Tokenizer::set_padding_side(Side side) { impl_->padding_side = side; }
 void Tokenizer::set_truncation_side(Side side) { impl_->truncation_side = side; }
+std::string Tokenizer::config() const { return impl_->config.dump(); }
 const std::string& Tokenizer::tokenizer_class() const { return impl_->tokenizer_class; }
 const std::vector<std::string>& Tokenizer::model_input_names() const { return impl_->model_input_names; }
 

@@ -9,6 +9,7 @@
 #include "text/language_codes.h"
 #include "text/python_text.h"
 #include "text/tokenizer_impl.h"
+#include "text/unicode.h"
 
 namespace backplane::text {
 namespace {
@@ -16,6 +17,8 @@ namespace {
 using Join = SentencePieceSettings::Join;
 using Kinds = TokenizerClass::Kinds;
 using Types = SpecialLayout::Types;
+using Masks = SpecialLayout::Masks;
+using Decoding = SlowModel::Decoding;
 
 constexpr const char* kNames[] = {"bos", "eos", "unk", "sep", "pad", "cls", "mask"};
 
@@ -43,9 +46,15 @@ void build_word_piece(ClassBuilder& b) {
 void build_bert(ClassBuilder& b) {
   build_word_piece(b);
 }
+void splinter_fast(ClassBuilder& b) { b.add_additional(b.special_or_plain(b.text("question_token", "[QUESTION]"))); }
+void splinter_layout(ClassBuilder& b) {
+  const std::string question = "=" + b.text("question_token", "[QUESTION]");
+  b.state.layout.pair = b.state.padding_side == Side::right ? concat("cls A ", question, " =. sep B:1 sep:1") : concat("cls A sep B:1 ", question, ":1 =.:1 sep:1");
+}
+
 void build_splinter(ClassBuilder& b) {
   build_word_piece(b);
-  b.add_additional(b.special_or_plain(b.text("question_token", "[QUESTION]")));
+  splinter_layout(b);
 }
 
 // --- byte-level BPE ---
@@ -78,6 +87,7 @@ void build_qwen2(ClassBuilder& b) {
   settings.pattern = ByteBpeSettings::Pattern::qwen2;
   settings.nfc = true;
   settings.words_get_space = false;
+  settings.decoding = Decoding::joined;
   build_byte_bpe(b, settings, 0);
 }
 void build_clip(ClassBuilder& b) {
@@ -85,6 +95,97 @@ void build_clip(ClassBuilder& b) {
   settings.unknown = b.unknown();
   settings.pattern = ByteBpeSettings::Pattern::clip;
   build_byte_bpe(b, settings, 0);
+}
+
+// CLVP's, and Whisper's with what it puts before a text.
+void build_whisper(ClassBuilder& b) {
+  ByteBpeSettings settings = byte_settings(b);
+  settings.decoding = Decoding::apart;
+  settings.cleans_up = false;
+  settings.missing_is_empty = true;
+  build_byte_bpe(b, settings);
+}
+
+// --- words and characters ---
+
+void word_pairs(ClassBuilder& b, WordPairSettings::Kind kind, size_t skip_first, const char* merges = "merges.txt") {
+  b.model = make_slow_word_pairs(read_vocab_json(b.path(b.row.file)), read_merges_file(b.path(merges), skip_first, 1), {.kind = kind, .lower_case = b.flag("do_lower_case", false), .unknown = b.unknown()});
+}
+void build_openai(ClassBuilder& b) { word_pairs(b, WordPairSettings::Kind::openai, 1); }
+void build_ctrl(ClassBuilder& b) { word_pairs(b, WordPairSettings::Kind::ctrl, 1); }
+void build_blenderbot_small(ClassBuilder& b) { word_pairs(b, WordPairSettings::Kind::blenderbot_small, 1); }
+void build_speech_to_text_2(ClassBuilder& b) { word_pairs(b, WordPairSettings::Kind::speech, 0); }
+void build_herbert(ClassBuilder& b) {
+  if (!b.has("additional_special_tokens"))
+    for (int i = 0; i < 10; ++i) b.add_additional(concat("<special", i, ">"));
+  word_pairs(b, WordPairSettings::Kind::herbert, 0);
+}
+void build_phobert(ClassBuilder& b) {
+  TokenTable table;
+  int64_t id = 0;
+  for (const char* name : {"bos", "pad", "eos", "unk"}) table.add(b.token(name), id++);
+  const std::string path = b.path(b.row.file);
+  for (const std::string& line : read_lines(path)) {
+    const std::string text = py::strip(line);
+    const size_t blank = text.rfind(' ');
+    if (blank == std::string::npos) bad(concat("'", path, "'"), concat("the line '", text, "' has no token and count"));
+    table.add(text.substr(0, blank), table.size());
+  }
+  b.model = make_slow_word_pairs(std::move(table), read_merges_file(b.path("bpe.codes"), 0, 1), {.kind = WordPairSettings::Kind::ctrl, .unknown = b.unknown()});
+}
+
+void build_byt5(ClassBuilder& b) {
+  int64_t id = 0;
+  for (const char* name : {"pad", "eos", "unk"}) b.added[id++] = b.special_or_plain(b.token(name));
+  const int64_t extra = b.number("extra_ids", 125);
+  if (extra < 0 || extra > 100'000) bad("tokenizer_config.json: extra_ids", concat("found ", extra, ", expected 0 to 100000"));
+  if (!b.has("additional_special_tokens"))
+    for (int64_t i = 0; i < extra; ++i) b.add_additional(concat("<extra_id_", i, ">"));
+  b.model = make_slow_bytes({.kind = ByteSettings::Kind::byt5, .offset = 3});
+}
+void build_perceiver(ClassBuilder& b) {
+  int64_t id = 0;
+  for (const char* name : {"pad", "bos", "eos", "mask", "cls", "sep"}) b.added[id++] = b.special_or_plain(b.token(name));
+  b.default_max_length(2048);
+  b.model = make_slow_bytes({.kind = ByteSettings::Kind::perceiver, .offset = 6});
+}
+void build_dia(ClassBuilder& b) {
+  b.added[0] = b.special_or_plain(b.token("pad"));
+  b.added[1] = {.content = "[S1]"};
+  b.added[2] = {.content = "[S2]"};
+  b.model = make_slow_bytes({.kind = ByteSettings::Kind::dia, .offset = b.number("offset", 0)});
+}
+void build_canine(ClassBuilder& b) {
+  b.default_max_length(2048);
+  b.model = make_slow_canine();
+}
+void build_esm(ClassBuilder& b) { b.model = make_slow_esm(read_vocab_txt(b.path(b.row.file), true), b.unknown()); }
+void build_mgpstr(ClassBuilder& b) { b.model = make_slow_characters(read_vocab_json(b.path(b.row.file)), b.unknown()); }
+void build_vits(ClassBuilder& b) {
+  if (b.flag("phonemize", true)) throw Error(ErrorCode::bad_tokenizer, "VitsTokenizer with phonemize needs a phonemizer, which there is none of; set phonemize to false and give it phonemes");
+  b.model = make_slow_vits(read_vocab_json(b.path(b.row.file)), {.add_blank = b.flag("add_blank", true), .normalize = b.flag("normalize", true), .language = b.text("language"), .unknown = b.unknown()});
+}
+void build_ctc(ClassBuilder& b) {
+  const std::string path = b.path(b.row.file);
+  Json vocab = read_json_file(path, ErrorCode::bad_tokenizer, {.bytes = limits::kTokenizerBytes});
+  if (const std::string language = b.text("target_lang"); !language.empty()) {
+    if (!vocab.is_object() || !vocab.contains(language)) bad(concat("'", path, "'"), concat("there is no language '", language, "'"));
+    Json part = vocab.at(language);
+    vocab = std::move(part);
+  }
+  TokenTable table = table_of(vocab, path);
+  CtcSettings settings{.lower_case = b.flag("do_lower_case", false), .unknown = b.unknown(), .pad = b.token("pad")};
+  if (b.row.stem == "Wav2Vec2PhonemeCTC") {
+    if (b.flag("do_phonemize", true)) throw Error(ErrorCode::bad_tokenizer, "Wav2Vec2PhonemeCTCTokenizer with do_phonemize needs a phonemizer, which there is none of; set do_phonemize to false and give it phonemes");
+    settings.phonemes = true;
+    settings.delimiter = b.text("word_delimiter_token");
+  } else {
+    settings.delimiter = b.text("word_delimiter_token", "|");
+    settings.blank = b.text("replace_word_delimiter_char", " ");
+    for (const auto& [id, token] : table.tokens())
+      if (count_code_points(token) > 1) b.later.push_back({.content = token, .lstrip = true, .rstrip = true, .normalized = false});
+  }
+  b.model = make_slow_ctc(std::move(table), std::move(settings));
 }
 
 // --- SentencePiece ---
@@ -97,6 +198,12 @@ SentencePieceSettings piece_settings(const ClassBuilder& b, Join join = Join::sp
 }
 SentencePiece read_pieces(const ClassBuilder& b) { return SentencePiece::from_file(b.path(b.row.file)); }
 
+void build_big_bird(ClassBuilder& b) {
+  SentencePieceSettings settings = piece_settings(b);
+  settings.decoding = Decoding::apart_spaced;
+  settings.decoded = {{" [MASK]", "[MASK]"}, {" [SEP]", "[SEP]"}};
+  b.model = make_slow_sentence_piece(read_pieces(b), settings);
+}
 void build_pieces(ClassBuilder& b) { b.model = make_slow_sentence_piece(read_pieces(b), piece_settings(b)); }
 void build_pieces_unspaced(ClassBuilder& b) { b.model = make_slow_sentence_piece(read_pieces(b), piece_settings(b, Join::unspaced)); }
 void build_pieces_decoded(ClassBuilder& b) { b.model = make_slow_sentence_piece(read_pieces(b), piece_settings(b, Join::decoded)); }
@@ -107,6 +214,11 @@ void build_albert(ClassBuilder& b) {
   settings.lower_case = b.flag("do_lower_case", b.row.stem == "Albert");
   settings.remove_space = b.flag("remove_space", true);
   settings.keep_accents = b.flag("keep_accents", b.row.stem == "FNet");
+  if (b.row.stem == "FNet") {
+    settings.decoding = Decoding::joined;
+    settings.decoded = {{"<unk> ", "<unk>"}};
+  }
+  if (b.row.stem == "XLNet") settings.decoding = Decoding::apart;
   if (b.row.stem == "XLNet" || b.row.stem == "Cpm") {
     b.state.pad_token_type_id = 3;
     if (!b.has("additional_special_tokens")) {
@@ -117,6 +229,7 @@ void build_albert(ClassBuilder& b) {
   b.model = make_slow_sentence_piece(read_pieces(b), settings);
 }
 
+void xlnet_fast(ClassBuilder& b) { b.state.pad_token_type_id = 3; }
 void build_deberta_v2(ClassBuilder& b) {
   SentencePieceSettings settings = piece_settings(b);
   settings.lower_case = b.flag("do_lower_case", false);
@@ -143,12 +256,14 @@ void build_t5(ClassBuilder& b) {
   b.model = make_slow_sentence_piece(std::move(model), settings);
 }
 
-void bos_and_eos(ClassBuilder& b) {
-  const std::string bos = b.flag("add_bos_token", true) ? "bos" : "", eos = b.flag("add_eos_token", false) ? "eos" : "";
+void ends(ClassBuilder& b, bool bos_by_default) {
+  const std::string bos = b.flag("add_bos_token", bos_by_default) ? "bos" : "", eos = b.flag("add_eos_token", false) ? "eos" : "";
   const auto one = [](const std::string& token) { return token.empty() ? "" : token + ":1"; };
   b.state.layout.single = concat(bos, " A ", eos);
   b.state.layout.pair = concat(bos, " A ", eos, " ", one(bos), " B:1 ", one(eos));
 }
+void bos_and_eos(ClassBuilder& b) { ends(b, true); }
+void neox_ends(ClassBuilder& b) { ends(b, false); }
 void build_llama(ClassBuilder& b) {
   SentencePieceSettings settings = piece_settings(b, Join::llama);
   settings.legacy = b.flag("legacy", true);
@@ -161,6 +276,9 @@ void build_llama(ClassBuilder& b) {
 void build_gemma(ClassBuilder& b) {
   SentencePieceSettings settings = piece_settings(b, Join::gemma);
   settings.strips = false;
+  settings.decoding = Decoding::apart;
+  settings.cleans_up = false;
+  settings.decoded = {{std::string(kSpaceSymbol), " "}};
   bos_and_eos(b);
   b.model = make_slow_sentence_piece(read_pieces(b), settings);
 }
@@ -215,7 +333,7 @@ void build_fairseq(ClassBuilder& b) {
 
 void build_camembert(ClassBuilder& b) {
   SentencePieceSettings settings = piece_settings(b);
-  settings.offset = 4;
+  settings.offset = settings.listed_extra = 4;
   settings.zero_is_unknown = true;
   const std::pair<int64_t, std::string> fixed[] = {{0, "<s>NOTUSED"}, {1, b.token("pad")}, {2, "</s>NOTUSED"}, {3, b.unknown()}, {4, "<unk>NOTUSED"}};
   for (const auto& [id, content] : fixed) b.added[id] = {.content = content, .normalized = false, .special = true};
@@ -304,7 +422,6 @@ void build_m2m_100(ClassBuilder& b) {
   for (const std::string& code : words(b.text("language_codes", "m2m100") == "wmt21" ? kWmt21Languages : kM2m100Languages)) {
     const std::string token = concat("__", code, "__");
     settings.fixed[token] = id++;
-    b.add_additional(token);
   }
   settings.table = std::move(table);
   languages(b, "en");
@@ -333,55 +450,93 @@ constexpr std::string_view kNoTypes = "ids mask";
 constexpr std::string_view kEndOfText = "bos=<|endoftext|> eos=<|endoftext|> unk=<|endoftext|>";
 
 constexpr TokenizerClass bert(std::string_view stem, std::string_view inputs = "ids types mask", Kinds kinds = Kinds::both) {
-  return {stem, kinds, build_bert, "vocab.txt", kBertTokens, kBertSingle, kBertPair, Types::by_count, true, inputs};
+  return {stem, kinds, build_bert, "vocab.txt", kBertTokens, kBertSingle, kBertPair, Types::by_count, Masks::as_written, inputs};
 }
 constexpr TokenizerClass roberta(std::string_view stem, std::string_view single = kBertSingle, std::string_view pair = kRobertaPair) {
-  return {stem, Kinds::both, build_roberta, "vocab.json", kRobertaTokens, single, pair, Types::zero, true, kNoTypes};
+  return {stem, Kinds::both, build_roberta, "vocab.json", kRobertaTokens, single, pair, Types::zero, Masks::as_written, kNoTypes, "", false, "", "", FastUpdates::trim_offsets, "", "", "", nullptr, false, true};
+}
+
+constexpr TokenizerClass needs_prefix(TokenizerClass row) {
+  row.words_need_prefix_space = true;
+  return row;
+}
+constexpr TokenizerClass updates(TokenizerClass row, FastUpdates updates) {
+  row.updates = updates;
+  return row;
+}
+constexpr TokenizerClass from_language(TokenizerClass row, std::string_view language) {
+  row.language = language;
+  return row;
+}
+// A fast class that takes add_bos_token and add_eos_token and counts types by texts.
+constexpr TokenizerClass with_ends(TokenizerClass row, void (*fast)(ClassBuilder&)) {
+  row.updates = FastUpdates::template_of_layout;
+  row.fast = fast;
+  row.fast_counts_types = true;
+  return row;
 }
 
 constexpr TokenizerClass kClasses[] = {
     bert("Bert"), bert("ConvBert"), bert("DistilBert", kNoTypes), bert("DPRContextEncoder"), bert("DPRQuestionEncoder"), bert("DPRReader", kNoTypes),
     bert("Electra"), bert("LayoutLM"), bert("Lxmert"), bert("MobileBert"), bert("Realm"), bert("RetriBert", kNoTypes), bert("SqueezeBert"),
-    {"Funnel", Kinds::both, build_bert, "vocab.txt", "bos=<s> eos=</s> unk=<unk> sep=<sep> pad=<pad> cls=<cls> mask=<mask>", "cls:2 A sep", "cls:2 A sep B:1 sep:1", Types::as_written},
-    {"MPNet", Kinds::both, build_bert, "vocab.txt", "bos=<s> eos=</s> unk=[UNK] sep=</s> pad=<pad> cls=<s> mask=<mask>,l", kBertSingle, kRobertaPair, Types::zero, true, kNoTypes},
-    {"Splinter", Kinds::both, build_splinter, "vocab.txt", kBertTokens, kBertSingle, "cls A =[QUESTION] =. sep B:1 sep:1", Types::as_written},
+    updates({"Funnel", Kinds::both, build_bert, "vocab.txt", "bos=<s> eos=</s> unk=<unk> sep=<sep> pad=<pad> cls=<cls> mask=<mask>", "cls:2 A sep", "cls:2 A sep B:1 sep:1", Types::as_written}, FastUpdates::bert_normalizer),
+    updates({"MPNet", Kinds::both, build_bert, "vocab.txt", "bos=<s> eos=</s> unk=[UNK] sep=</s> pad=<pad> cls=<s> mask=<mask>,l", kBertSingle, kRobertaPair, Types::zero, Masks::as_written, kNoTypes}, FastUpdates::bert_normalizer),
+    {"Splinter", Kinds::both, build_splinter, "vocab.txt", kBertTokens, kBertSingle, "cls A =[QUESTION] =. sep B:1 sep:1", Types::as_written, Masks::bert, "ids types mask", "", false, "", "", FastUpdates::bert_normalizer, "", "", "", splinter_fast},
 
-    {"GPT2", Kinds::both, build_gpt2, "vocab.json", kEndOfText, "A", "A B:1", Types::by_count, true, kNoTypes},
-    {"CodeGen", Kinds::both, build_gpt2, "vocab.json", kEndOfText, "A", "A B:1", Types::zero, false, kNoTypes},
-    {"Qwen2", Kinds::both, build_qwen2, "vocab.json", "unk=<|endoftext|> eos=<|endoftext|> pad=<|endoftext|>", "A", "A B", Types::by_count, false, kNoTypes},
-    {"CLIP", Kinds::both, build_clip, "vocab.json", "bos=<|startoftext|> eos=<|endoftext|> unk=<|endoftext|> pad=<|endoftext|>", "bos A eos", "bos A eos eos B eos", Types::zero, true, kNoTypes},
-    {"Deberta", Kinds::both, build_roberta, "vocab.json", "bos=[CLS] eos=[SEP] unk=[UNK] sep=[SEP] pad=[PAD] cls=[CLS] mask=[MASK],l", kBertSingle, kBertPair, Types::by_count, true, "ids mask types"},
-    {"Blenderbot", Kinds::both, build_roberta, "vocab.json", kRobertaTokens, "A eos", "A eos", Types::zero, true, kNoTypes},
+    needs_prefix({"GPT2", Kinds::both, build_gpt2, "vocab.json", kEndOfText, "A", "A B:1", Types::by_count, Masks::as_written, kNoTypes}),
+    needs_prefix({"CodeGen", Kinds::both, build_gpt2, "vocab.json", kEndOfText, "A", "A B:1", Types::by_count, Masks::none, kNoTypes}),
+    {"Qwen2", Kinds::both, build_qwen2, "vocab.json", "unk=<|endoftext|> eos=<|endoftext|> pad=<|endoftext|>", "A", "A B", Types::by_count, Masks::none, kNoTypes},
+    {"CLIP", Kinds::both, build_clip, "vocab.json", "bos=<|startoftext|> eos=<|endoftext|> unk=<|endoftext|> pad=<|endoftext|>", "bos A eos", "bos A eos eos B eos", Types::zero, Masks::as_written, kNoTypes},
+    needs_prefix({"Deberta", Kinds::both, build_roberta, "vocab.json", "bos=[CLS] eos=[SEP] unk=[UNK] sep=[SEP] pad=[PAD] cls=[CLS] mask=[MASK],l", kBertSingle, kBertPair, Types::by_count, Masks::as_written, "ids mask types"}),
+    needs_prefix({"Blenderbot", Kinds::both, build_roberta, "vocab.json", kRobertaTokens, "A eos", "A eos", Types::roberta, Masks::roberta, kNoTypes}),
     roberta("Roberta"), roberta("Bart"), roberta("LED"), roberta("Longformer"), roberta("Mvp"),
 
     {"Albert", Kinds::both, build_albert, "spiece.model", "bos=[CLS] eos=[SEP] unk=<unk> sep=[SEP] pad=<pad> cls=[CLS] mask=[MASK],l", kBertSingle, kBertPair},
-    {"FNet", Kinds::both, build_albert, "spiece.model", "unk=<unk> sep=[SEP] pad=<pad> cls=[CLS] mask=[MASK],l", kBertSingle, kBertPair, Types::by_count, true, "ids types"},
-    {"XLNet", Kinds::both, build_albert, "spiece.model", "bos=<s> eos=</s> unk=<unk> sep=<sep> pad=<pad> cls=<cls> mask=<mask>,l", "A sep cls:2", "A sep B:1 sep:1 cls:2", Types::as_written, true, "ids types mask", "both"},
-    {"BigBird", Kinds::both, build_pieces, "spiece.model", "bos=<s> eos=</s> unk=<unk> sep=[SEP] pad=<pad> cls=[CLS] mask=[MASK],l", kBertSingle, kBertPair, Types::by_count, true, kNoTypes, "", true},
-    {"RemBert", Kinds::both, build_pieces_decoded, "sentencepiece.model", "bos=[CLS] eos=[SEP] unk=[UNK] sep=[SEP] pad=[PAD] cls=[CLS] mask=[MASK],l", kBertSingle, kBertPair, Types::by_count, true, "ids types mask", "", true},
-    {"Reformer", Kinds::both, build_pieces_unspaced, "spiece.model", "eos=</s> unk=<unk>", "A", "A B", Types::by_count, false, kNoTypes},
-    {"BertGeneration", Kinds::slow, build_pieces_unspaced, "spiece.model", "bos=<s> eos=</s> unk=<unk> sep=<::::> pad=<pad>", "A", "A B", Types::by_count, false, kNoTypes},
-    {"Barthez", Kinds::both, build_pieces, "sentencepiece.bpe.model", kRobertaTokens, kBertSingle, kRobertaPair, Types::zero, true, kNoTypes},
-    {"DebertaV2", Kinds::both, build_deberta_v2, "spm.model", "bos=[CLS] eos=[SEP] unk=[UNK] sep=[SEP] pad=[PAD] cls=[CLS] mask=[MASK]", kBertSingle, kBertPair, Types::by_count, true, "ids types mask", "", true},
-    {"T5", Kinds::both, build_t5, "spiece.model", "eos=</s> unk=<unk> pad=<pad>", "A eos?", "A eos? B eos?", Types::zero, true, kNoTypes},
-    {"MT5", Kinds::both, build_t5, "spiece.model", "eos=</s> unk=<unk> pad=<pad>", "A eos?", "A eos? B eos?", Types::zero, true, kNoTypes},
-    {"Siglip", Kinds::slow, build_siglip, "spiece.model", "eos=</s>,lr unk=<unk>,lr pad=</s>,lr", "A eos?", "A eos? B eos?", Types::zero, true, kNoTypes},
-    {"Llama", Kinds::both, build_llama, "tokenizer.model", "bos=<s> eos=</s> unk=<unk>", "bos A", "bos A bos:1 B:1", Types::as_written, true, kNoTypes, "fast"},
-    {"Gemma", Kinds::both, build_gemma, "tokenizer.model", "bos=<bos> eos=<eos> unk=<unk> pad=<pad>", "bos A", "bos A bos:1 B:1", Types::as_written, true, kNoTypes, "fast"},
-    {"Pegasus", Kinds::both, build_pegasus, "spiece.model", "eos=</s> unk=<unk> pad=<pad> mask=<mask_2>", "A eos", "A B eos", Types::by_count, true, kNoTypes, "", true},
-    {"XLMRoberta", Kinds::both, build_fairseq, "sentencepiece.bpe.model", kRobertaTokens, kBertSingle, kRobertaPair, Types::zero, true, kNoTypes},
-    {"Camembert", Kinds::both, build_camembert, "sentencepiece.bpe.model", kRobertaTokens, kBertSingle, kRobertaPair, Types::zero, true, kNoTypes},
-    {"MBart", Kinds::both, build_mbart, "sentencepiece.bpe.model", kRobertaTokens, "A eos lang", "A B eos lang", Types::zero, true, kNoTypes},
-    {"MBart50", Kinds::both, build_mbart, "sentencepiece.bpe.model", "eos=</s> unk=<unk> sep=</s> pad=<pad> cls=<s> mask=<mask>,l", "lang A eos", "lang A B eos", Types::by_count, true, kNoTypes},
-    {"PLBart", Kinds::slow, build_plbart, "sentencepiece.bpe.model", kRobertaTokens, "A eos lang", "A B eos lang", Types::zero, true, kNoTypes},
-    {"Nllb", Kinds::both, build_nllb, "sentencepiece.bpe.model", kRobertaTokens, "lang A eos", "lang A B eos", Types::zero, true, kNoTypes},
-    {"SeamlessM4T", Kinds::both, build_seamless, "sentencepiece.bpe.model", "bos=<s> eos=</s> unk=<unk> sep=</s> pad=<pad> cls=<s>", "lang A eos", "lang A B eos", Types::zero, true, kNoTypes},
-    {"M2M100", Kinds::slow, build_m2m_100, "sentencepiece.bpe.model", "bos=<s> eos=</s> unk=<unk> sep=</s> pad=<pad>", "lang A eos", "lang A B eos", Types::by_count, true, kNoTypes},
-    {"XGLM", Kinds::both, build_xglm, "sentencepiece.bpe.model", "bos=<s> eos=</s> unk=<unk> sep=</s> pad=<pad> cls=<s>", "sep A", "sep A sep sep B", Types::zero, true, kNoTypes},
+    {"FNet", Kinds::both, build_albert, "spiece.model", "unk=<unk> sep=[SEP] pad=<pad> cls=[CLS] mask=[MASK],l", kBertSingle, kBertPair, Types::by_count, Masks::as_written, "ids types"},
+    {"XLNet", Kinds::both, build_albert, "spiece.model", "bos=<s> eos=</s> unk=<unk> sep=<sep> pad=<pad> cls=<cls> mask=<mask>,l", "A sep cls:2", "A sep B:1 sep:1 cls:2", Types::as_written, Masks::as_written, "ids types mask", "both", false, "", "", FastUpdates::none, "", "", "", xlnet_fast},
+    {"BigBird", Kinds::both, build_big_bird, "spiece.model", "bos=<s> eos=</s> unk=<unk> sep=[SEP] pad=<pad> cls=[CLS] mask=[MASK],l", kBertSingle, kBertPair, Types::by_count, Masks::as_written, kNoTypes, "", true},
+    {"RemBert", Kinds::both, build_pieces_decoded, "sentencepiece.model", "bos=[CLS] eos=[SEP] unk=[UNK] sep=[SEP] pad=[PAD] cls=[CLS] mask=[MASK],l", kBertSingle, kBertPair, Types::by_count, Masks::as_written, "ids types mask", "", true},
+    {"Reformer", Kinds::both, build_pieces_unspaced, "spiece.model", "eos=</s> unk=<unk>", "A", "A B", Types::by_count, Masks::none, kNoTypes},
+    {"BertGeneration", Kinds::slow, build_pieces_unspaced, "spiece.model", "bos=<s> eos=</s> unk=<unk> sep=<::::> pad=<pad>", "A", "A B", Types::by_count, Masks::none, kNoTypes},
+    {"Barthez", Kinds::both, build_pieces, "sentencepiece.bpe.model", kRobertaTokens, kBertSingle, kRobertaPair, Types::zero, Masks::as_written, kNoTypes},
+    {"DebertaV2", Kinds::both, build_deberta_v2, "spm.model", "bos=[CLS] eos=[SEP] unk=[UNK] sep=[SEP] pad=[PAD] cls=[CLS] mask=[MASK]", kBertSingle, kBertPair, Types::by_count, Masks::as_written, "ids types mask", "", true},
+    {"T5", Kinds::both, build_t5, "spiece.model", "eos=</s> unk=<unk> pad=<pad>", "A eos?", "A eos? B eos?", Types::zero, Masks::as_written, kNoTypes},
+    {"MT5", Kinds::both, build_t5, "spiece.model", "eos=</s> unk=<unk> pad=<pad>", "A eos?", "A eos? B eos?", Types::zero, Masks::as_written, kNoTypes},
+    {"Siglip", Kinds::slow, build_siglip, "spiece.model", "eos=</s>,lr unk=<unk>,lr pad=</s>,lr", "A eos?", "A eos? B eos?", Types::zero, Masks::as_written, kNoTypes},
+    with_ends({"Llama", Kinds::both, build_llama, "tokenizer.model", "bos=<s> eos=</s> unk=<unk>", "bos A", "bos A bos:1 B:1", Types::as_written, Masks::as_written, kNoTypes, "fast"}, bos_and_eos),
+    with_ends({"Gemma", Kinds::both, build_gemma, "tokenizer.model", "bos=<bos> eos=<eos> unk=<unk> pad=<pad>", "bos A", "bos A bos:1 B:1", Types::as_written, Masks::as_written, kNoTypes, "fast"}, bos_and_eos),
+    {"Pegasus", Kinds::both, build_pegasus, "spiece.model", "eos=</s> unk=<unk> pad=<pad> mask=<mask_2>", "A eos", "A B eos", Types::by_count, Masks::by_id, kNoTypes, "", true},
+    {"XLMRoberta", Kinds::both, build_fairseq, "sentencepiece.bpe.model", kRobertaTokens, kBertSingle, kRobertaPair, Types::zero, Masks::as_written, kNoTypes},
+    {"Camembert", Kinds::both, build_camembert, "sentencepiece.bpe.model", kRobertaTokens, kBertSingle, kRobertaPair, Types::zero, Masks::as_written, kNoTypes},
+    from_language({"MBart", Kinds::both, build_mbart, "sentencepiece.bpe.model", kRobertaTokens, "A eos lang", "A B eos lang", Types::roberta, Masks::as_written, kNoTypes}, "en_XX"),
+    from_language({"MBart50", Kinds::both, build_mbart, "sentencepiece.bpe.model", "eos=</s> unk=<unk> sep=</s> pad=<pad> cls=<s> mask=<mask>,l", "lang A eos", "lang A B eos", Types::by_count, Masks::as_written, kNoTypes}, "en_XX"),
+    {"PLBart", Kinds::slow, build_plbart, "sentencepiece.bpe.model", kRobertaTokens, "A eos lang", "A B eos lang", Types::roberta, Masks::as_written, kNoTypes},
+    from_language({"Nllb", Kinds::both, build_nllb, "sentencepiece.bpe.model", kRobertaTokens, "lang A eos", "lang A B eos", Types::roberta, Masks::as_written, kNoTypes}, "eng_Latn"),
+    from_language({"SeamlessM4T", Kinds::both, build_seamless, "sentencepiece.bpe.model", "bos=<s> eos=</s> unk=<unk> sep=</s> pad=<pad> cls=<s>", "lang A eos", "lang A B eos", Types::roberta, Masks::as_written, kNoTypes}, "eng"),
+    {"M2M100", Kinds::slow, build_m2m_100, "sentencepiece.bpe.model", "bos=<s> eos=</s> unk=<unk> sep=</s> pad=<pad>", "lang A eos", "lang A B eos", Types::by_count, Masks::as_written, kNoTypes},
+    {"XGLM", Kinds::both, build_xglm, "sentencepiece.bpe.model", "bos=<s> eos=</s> unk=<unk> sep=</s> pad=<pad> cls=<s>", "sep A", "sep A sep sep B", Types::zero, Masks::as_written, kNoTypes},
 
-    {"Bloom", Kinds::fast, nullptr, "", "bos=<s> eos=</s> unk=<unk> pad=<pad>", "A", "A B", Types::by_count, false, kNoTypes},
-    {"GPTNeoX", Kinds::fast, nullptr, "", kEndOfText, "A", "A B", Types::by_count, true, kNoTypes, "", true},
-    {"Cohere", Kinds::fast, nullptr, "", "bos=<BOS_TOKEN> eos=<|END_OF_TURN_TOKEN|> unk=<UNK>", "A", "A B", Types::by_count, false, kNoTypes, "fast"},
+    needs_prefix({"Whisper", Kinds::both, build_whisper, "vocab.json", kEndOfText, "=<|startoftranscript|> =<|notimestamps|> A eos", "=<|startoftranscript|> =<|notimestamps|> A B eos", Types::by_count, Masks::as_written, kNoTypes, "", true, "", "", FastUpdates::none}),
+    {"OpenAIGPT", Kinds::both, build_openai, "vocab.json", "unk=<unk>", "A", "A B", Types::by_count, Masks::none, kNoTypes},
+    {"CTRL", Kinds::slow, build_ctrl, "vocab.json", "unk=<unk>", "A", "A B", Types::by_count, Masks::none},
+    {"BlenderbotSmall", Kinds::slow, build_blenderbot_small, "vocab.json", "bos=__start__ eos=__end__ unk=__unk__ pad=__null__", "A", "A B", Types::by_count, Masks::none, kNoTypes},
+    {"Speech2Text2", Kinds::slow, build_speech_to_text_2, "vocab.json", "bos=<s> eos=</s> unk=<unk> pad=<pad>", "A", "A B", Types::by_count, Masks::none, kNoTypes},
+    {"Herbert", Kinds::both, build_herbert, "vocab.json", "bos=<s> unk=<unk> sep=</s> pad=<pad> cls=<s> mask=<mask>", "bos A sep", "bos A sep B sep", Types::by_count, Masks::as_written, "ids types mask", "", true},
+    {"Phobert", Kinds::slow, build_phobert, "vocab.txt", "bos=<s> eos=</s> unk=<unk> sep=</s> pad=<pad> cls=<s> mask=<mask>", kBertSingle, kRobertaPair, Types::zero},
+    {"ByT5", Kinds::slow, build_byt5, "", "eos=</s>,lr unk=<unk>,lr pad=<pad>,lr", "A eos?", "A eos? B eos?", Types::zero, Masks::as_written, kNoTypes},
+    {"Perceiver", Kinds::slow, build_perceiver, "", "bos=[BOS] eos=[EOS] sep=[SEP] pad=[PAD] cls=[CLS] mask=[MASK]", kBertSingle, kBertPair, Types::by_count, Masks::as_written, kNoTypes},
+    {"Dia", Kinds::slow, build_dia, "", "unk=<pad> pad=<pad>", "A", "A B", Types::by_count, Masks::none, kNoTypes},
+    {"Canine", Kinds::slow, build_canine, "", "bos=\xEE\x80\x80 eos=\xEE\x80\x81 sep=\xEE\x80\x81 pad=\\0 cls=\xEE\x80\x80 mask=\xEE\x80\x83,l", kBertSingle, kBertPair},
+    {"Esm", Kinds::slow, build_esm, "vocab.txt", "eos=<eos> unk=<unk> pad=<pad> cls=<cls> mask=<mask>", "cls A eos", "cls A eos B eos", Types::by_count, Masks::as_written, kNoTypes},
+    {"Mgpstr", Kinds::slow, build_mgpstr, "vocab.json", "bos=[GO] eos=[s] unk=[GO] pad=[GO]", "A", "A B", Types::by_count, Masks::none},
+    {"Vits", Kinds::slow, build_vits, "vocab.json", "unk=<unk> pad=<pad>", "A", "A B", Types::by_count, Masks::none, kNoTypes},
+    {"Wav2Vec2CTC", Kinds::slow, build_ctc, "vocab.json", "bos=<s> eos=</s> unk=<unk> pad=<pad>", "A", "A B", Types::by_count, Masks::none, kNoTypes},
+    {"Wav2Vec2PhonemeCTC", Kinds::slow, build_ctc, "vocab.json", "bos=<s> eos=</s> unk=<unk> pad=<pad>", "A", "A B", Types::by_count, Masks::none, kNoTypes},
+
+    needs_prefix({"Bloom", Kinds::fast, nullptr, "", "bos=<s> eos=</s> unk=<unk> pad=<pad>", "A", "A B", Types::by_count, Masks::none, kNoTypes}),
+    {"Nougat", Kinds::fast, nullptr, "", "bos=<s> eos=</s> unk=<unk> pad=<pad>", "A", "A B", Types::by_count, Masks::none, kNoTypes},
+    with_ends({"GPTNeoX", Kinds::fast, nullptr, "", kEndOfText, "A", "A B", Types::by_count, Masks::as_written, kNoTypes, "", true}, neox_ends),
+    with_ends(needs_prefix({"Cohere", Kinds::fast, nullptr, "", "bos=<BOS_TOKEN> eos=<|END_OF_TURN_TOKEN|> unk=<UNK>", "A", "A B", Types::by_count, Masks::none, kNoTypes, "fast"}), bos_and_eos),
 };
 
 }  // namespace
@@ -487,7 +642,9 @@ void ClassBuilder::default_max_length(int64_t length) {
 
 void apply_class(const TokenizerClass& row, bool fast, ClassBuilder& b) {
   TokenizerState& state = b.state;
-  state.layout = {std::string(row.single), std::string(row.pair), row.types, fast ? row.fast_masks : row.masks};
+  state.layout = {std::string(row.single), std::string(row.pair), row.types, fast && !row.fast_masks ? Masks::none : row.masks};
+  if (fast && row.fast_counts_types) state.layout.types = Types::by_count;
+  if (fast) state.words_need_prefix_space = row.words_need_prefix_space && !b.flag("add_prefix_space", false);
   if (fast && !row.fast_single.empty()) state.layout.single = row.fast_single, state.layout.pair = row.fast_pair;
   state.model_input_names.clear();
   for (const std::string& name : words(row.inputs))
@@ -499,9 +656,12 @@ void apply_class(const TokenizerClass& row, bool fast, ClassBuilder& b) {
     const size_t equals = entry.find('='), comma = entry.rfind(',');
     const std::string flags = comma == std::string::npos ? "" : entry.substr(comma + 1);
     const auto has = [&](char flag) { return flags.find(flag) != std::string::npos; };
-    defaults[entry.substr(0, equals)] = {.content = entry.substr(equals + 1, comma == std::string::npos ? comma : comma - equals - 1),
+    std::string content = entry.substr(equals + 1, comma == std::string::npos ? comma : comma - equals - 1);
+    if (content == "\\0") content.assign(1, '\0');
+    defaults[entry.substr(0, equals)] = {.content = std::move(content),
                                          .lstrip = has('l'), .rstrip = has('r'), .normalized = false, .special = true};
   }
+  state.filters_timestamps = row.stem == "Whisper";
   const auto listed = [&](const std::string& content) {
     return std::find_if(b.added.begin(), b.added.end(), [&](const auto& entry) { return entry.second.content == content; });
   };

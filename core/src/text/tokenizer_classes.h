@@ -29,14 +29,17 @@ struct TokenizerClass {
   std::string_view special;      // "unk=[UNK] mask=<mask>,l": l takes the blanks before the token, r those after it
   std::string_view single = "A", pair = "A B";
   SpecialLayout::Types types = SpecialLayout::Types::by_count;
-  bool masks = true;
+  SpecialLayout::Masks masks = SpecialLayout::Masks::as_written;
   std::string_view inputs = "ids types mask";
   std::string_view pads_left = "";  // "slow", "fast", "both"
   bool fast_masks = false;          // the fast class has a get_special_tokens_mask
   std::string_view fast_single = "", fast_pair = "";  // where the fast class differs
   FastUpdates updates = FastUpdates::none;
   std::string_view target = "", target_pair = "";     // the layout of a translation's target, where it differs
+  std::string_view language = "";                     // the source's, where nothing says which
   void (*fast)(ClassBuilder&) = nullptr;              // settings of the fast class
+  bool fast_counts_types = false;                     // the fast class has no create_token_type_ids of its own
+  bool words_need_prefix_space = false;
 };
 
 // By class name; null for one that is not known.
@@ -62,6 +65,7 @@ class ClassBuilder {
   std::shared_ptr<const SlowModel> model, target_model;
   std::map<int64_t, AddedToken> added;
   std::vector<AddedToken> special;  // with their flags, in the order of the reference
+  std::vector<AddedToken> later;    // added when all is done
 
   bool flag(const char* key, bool absent) const;
   std::string text(const char* key, const std::string& absent = "") const;

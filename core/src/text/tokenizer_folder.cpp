@@ -107,12 +107,17 @@ void configure(Tokenizer::Impl& impl, const std::string& class_name, const text:
     row->build(builder);
     impl.slow = std::make_unique<text::SlowTokenizer>(builder.model, impl);
     impl.slow->start(builder.added, builder.special);
+    for (const AddedToken& token : builder.later) impl.slow->add_tokens({token}, false);
     if (builder.target_model) {
       impl.slow_target = std::make_unique<text::SlowTokenizer>(builder.target_model, impl);
       impl.slow_target->start(impl.slow->added(), {});
     }
   } else {
     if (row->fast) row->fast(builder);
+    if (impl.layout.single.find("lang") != std::string::npos) {
+      impl.src_lang = builder.text("src_lang", std::string(row->language));
+      impl.tgt_lang = builder.text("tgt_lang");
+    }
     std::vector<AddedToken> tokens;
     for (const auto& [id, token] : builder.added) tokens.push_back(token);
     for (const AddedToken& token : builder.special) {
@@ -160,6 +165,8 @@ std::shared_ptr<Tokenizer> Tokenizer::from_folder(const std::string& folder, con
   // Without a word from the caller the fast class is taken, as AutoTokenizer does.
   if (options.tokenizer_class.empty() && row && row->kinds != Kinds::slow && !is_fast_name(class_name)) class_name += "Fast";
   bool fast = !row || !row->build || row->kinds == Kinds::fast || (row->kinds == Kinds::both && is_fast_name(class_name));
+  // tokenizer.json in place of a Python class's files, where these are missing.
+  if (!fast && whole && !row->file.empty() && !file_exists(path_beneath(folder, row->file))) fast = true;
   text::TokenizerArguments arguments = text::read_tokenizer_arguments(folder, config, read_optional(folder, "special_tokens_map.json"), read_optional(folder, "added_tokens.json"));
 
   std::unique_ptr<Tokenizer::Impl> impl;

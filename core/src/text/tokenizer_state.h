@@ -13,12 +13,16 @@ namespace backplane::text {
 
 // Where a class of the reference puts special tokens, as its Python methods do it; the engine's post-processor may do
 // otherwise. "cls A sep B:1 sep:1": special tokens by name, "=x" the token x, A and B the texts, types after a colon.
-// One that is not set is left out. "eos?" is left out where it is there already.
+// "#5" is the id 5; "eos?" is left out where it is there already.
 struct SpecialLayout {
-  enum class Types { by_count, zero, as_written };
+  // What create_token_type_ids_from_sequences counts: one for each of cls and sep that is set; the layout's tokens; or
+  // Roberta's cls and sep, whatever the layout is.
+  enum class Types { by_count, zero, as_written, roberta };
+  // What get_special_tokens_mask says: nothing, the layout's tokens, Bert's or Roberta's, or those of the texts that are special.
+  enum class Masks { none, as_written, bert, roberta, by_id };
   std::string single = "A", pair = "A B";
   Types types = Types::by_count;
-  bool masks = false;  // the class says which tokens are special; otherwise none are
+  Masks masks = Masks::none;
 };
 
 // What transformers knows of a tokenizer beside its vocabulary.
@@ -31,6 +35,8 @@ struct TokenizerState {
   std::string tokenizer_class;
   std::vector<std::string> model_input_names{"input_ids", "token_type_ids", "attention_mask"};
   bool clean_up_tokenization_spaces = false, split_special_tokens = false;
+  bool words_need_prefix_space = false;  // a fast class that refuses words without add_prefix_space
+  bool filters_timestamps = false;       // Whisper: "<|1.50|>" is no text
   int64_t pad_token_type_id = 0;
   SpecialLayout layout;
   std::string src_lang, tgt_lang;

@@ -9,10 +9,12 @@ namespace backplane {
 namespace {
 
 // Every file that some tokenizer class reads (AC-129); each may be absent.
-constexpr const char* kFiles[] = {"tokenizer.json",     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                                  "chat_template.jinja", "vocab.json",           "merges.txt",              "vocab.txt",
-                                  "spiece.model",       "tokenizer.model",       "sentencepiece.bpe.model", "spm.model",
-                                  "tokenizer.tiktoken"};
+constexpr const char* kFiles[] = {"tokenizer.json",      "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+                                  "vocab.json",          "merges.txt",            "vocab.txt",               "spiece.model",      "tokenizer.model",
+                                  "sentencepiece.bpe.model", "sentencepiece.model", "spm.model",             "tokenizer.tiktoken", "normalizer.json",
+                                  "bpe.codes",           "source.spm",            "target.spm",              "dict.txt",          "vocab-src.json",
+                                  "vocab-tgt.json",      "prophetnet.tokenizer",  "spm_char.model",          "emoji.json",        "entity_vocab.json",
+                                  "byte_maps.json",      "word_shape.json",       "word_pronunciation.json"};
 constexpr const char* kTemplateFolder = "additional_chat_templates/";
 
 }  // namespace
@@ -22,7 +24,8 @@ std::shared_ptr<Tokenizer> make_tokenizer(const std::string& class_name, ModelFi
     bool whole = false;
     for (const char* file : kFiles) {
       // The vocabulary of a slow class is not needed beside a tokenizer.json.
-      if (whole && std::string_view(file).starts_with("vocab")) break;
+      const bool slow = std::string_view(file).find("token") == std::string_view::npos && std::string_view(file).find("chat") == std::string_view::npos;
+      if (whole && slow && class_name.ends_with("Fast")) continue;
       const bool found = files.find_optional(file).has_value();
       if (std::string_view(file) == "tokenizer.json") whole = found;
     }
@@ -31,7 +34,7 @@ std::shared_ptr<Tokenizer> make_tokenizer(const std::string& class_name, ModelFi
     }
   }
   TokenizerOptions own;
-  own.config["tokenizer_class"] = Value(class_name).to_string();
+  own.tokenizer_class = class_name;
   for (const auto& [key, value] : options.overrides) own.config[key] = python_dumps(to_json(value));
   const std::string folder = options.subfolder.empty() ? files.folder() : files.folder() + "/" + options.subfolder;
   return Tokenizer::from_folder(folder, own);

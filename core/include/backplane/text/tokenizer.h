@@ -189,6 +189,8 @@ class Tokenizer {
   void set_truncation_side(Side side);
   /// tokenizer_config.json's `tokenizer_class`, or empty.
   const std::string& tokenizer_class() const;
+  /// tokenizer_config.json as it is in use, as JSON text.
+  std::string config() const;
   const std::vector<std::string>& model_input_names() const;
   int64_t pad_token_type_id() const;
 
@@ -200,6 +202,9 @@ class Tokenizer {
   std::vector<int64_t> get_special_tokens_mask(const std::vector<int64_t>& first, const std::vector<int64_t>* second = nullptr) const;
   /// Of ids that have their special tokens.
   std::vector<int64_t> special_tokens_mask_of(const std::vector<int64_t>& ids) const;
+  /// Puts other special tokens around texts: "bos A eos", "bos A B:1 eos:1". Special tokens by name, "=x" the token x,
+  /// "#5" the id 5, A and B the texts; token types after a colon.
+  void set_special_layout(const std::string& single, const std::string& pair);
   Encoding prepare_for_model(const std::vector<int64_t>& first, const std::vector<int64_t>* second, const EncodeOptions& options) const;
   /// Rows of ids to one length.
   BatchEncoding pad(const BatchEncoding::Rows& rows, const EncodeOptions& options) const;
