@@ -48,7 +48,7 @@ void AddedVocabulary::rebuild(const Vocabulary& vocabulary, const Normalizer* no
   }
 }
 
-void AddedVocabulary::split(std::string_view text, bool normalized, std::vector<Part>& parts) const {
+void AddedVocabulary::split(std::string_view text, bool normalized, std::vector<Part>& parts, const Refuses& refuses) const {
   const Search& search = normalized ? normalized_ : verbatim_;
   const auto size = static_cast<uint32_t>(text.size());
   uint32_t done = 0;
@@ -72,6 +72,10 @@ void AddedVocabulary::split(std::string_view text, bool normalized, std::vector<
     at = end;
     const uint32_t id = search.ids[pattern];
     const AddedToken& token = tokens_.at(id);
+    if (refuses && refuses(token, {begin, stop})) {
+      at = begin + 1;
+      continue;
+    }
     if (token.single_word) {
       const bool before = begin > 0 && is_word(decode_before(text.data() + begin, length));
       const bool after = stop < size && is_word(decode(text.data() + stop, length));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -26,7 +27,9 @@ class AddedVocabulary {
   size_t add(const std::vector<AddedToken>& tokens, const Vocabulary& vocabulary, const Normalizer* normalizer);
 
   // The parts that cover `text`; none for an empty one. `normalized`: look for the tokens that want normalized text.
-  void split(std::string_view text, bool normalized, std::vector<Part>& parts) const;
+  // Where `refuses` says so, a token that was found is plain text.
+  using Refuses = std::function<bool(const AddedToken&, Span)>;
+  void split(std::string_view text, bool normalized, std::vector<Part>& parts, const Refuses& refuses = {}) const;
   bool looks_in_normalized() const { return !normalized_.ids.empty(); }
 
   uint32_t find(std::string_view token) const {

@@ -208,17 +208,21 @@ void Tokenizer::Impl::pad_slow(std::vector<Encoding>& encodings, const EncodeOpt
 
 BatchEncoding Tokenizer::Impl::encode_slow(const std::vector<TextInput>& inputs, const EncodeOptions& options) const {
   const text::SlowTokenizer& tokenizer = options.as_target && slow_target ? *slow_target : *slow;
+  const std::string* marked = nullptr;  // the text that the plain spans are of
   const auto ids_of = [&](const std::string& text, const std::optional<std::vector<std::string>>& words) {
     std::vector<int64_t> ids;
     const auto add = [&](std::string_view piece, bool is_word) {
       for (const std::string& token : tokenizer.tokenize(text::replace_invalid(piece), is_word)) ids.push_back(tokenizer.id(token));
     };
-    if (!words) add(text, false);
+    if (!words && !options.plain_spans.empty() && text::valid_prefix(text) == text.size() && &text == marked)
+      for (const std::string& token : tokenizer.tokenize_marked(text, options.plain_spans)) ids.push_back(tokenizer.id(token));
+    else if (!words) add(text, false);
     else for (const std::string& word : *words) add(word, true);
     return ids;
   };
   BatchEncoding batch;
   for (const TextInput& input : inputs) {
+    marked = &input.text;
     std::optional<std::vector<int64_t>> second;
     if (input.pair || input.pair_words) second = ids_of(input.pair.value_or(""), input.pair_words);
     batch.encodings.push_back(prepare(layout_of(options), ids_of(input.text, input.words), std::move(second), options));

@@ -91,6 +91,10 @@ class ByteBpe : public TableModel {
       cleaned = py::lower(repaired(text));
       text = cleaned;
     }
+    if (settings_.speaks) {
+      cleaned = clvp_text(text);
+      text = cleaned;
+    }
     std::vector<std::string> tokens;
     for (const py::Regex::Match& match : pattern_of(settings_.pattern).find_all(text)) {
       std::vector<std::string> symbols;
@@ -102,7 +106,7 @@ class ByteBpe : public TableModel {
         }
         symbols.back() += "</w>";
       }
-      for (std::string& symbol : merges_.apply(std::move(symbols))) tokens.push_back(std::move(symbol));
+      for (std::string& symbol : merges_.apply(std::move(symbols))) tokens.push_back(settings_.speaks && symbol == "Ġ" && table_.contains("[SPACE]") ? "[SPACE]" : std::move(symbol));
     }
     return tokens;
   }
@@ -115,6 +119,7 @@ class ByteBpe : public TableModel {
     auto token = table_.token(id);
     return !token && settings_.missing_is_empty ? std::string() : token;
   }
+  bool lower_case() const override { return settings_.lower_case; }
   Decoding decoding() const override { return settings_.decoding; }
   bool cleans_up() const override { return settings_.cleans_up; }
 

@@ -83,12 +83,15 @@ void word_pieces(const TokenTable& table, const std::string& word, const std::st
 
 struct WordPieceSettings : BasicSettings {
   bool basic = true;
+  bool characters = false;      // words become characters, in NFKC
   std::string unknown = "[UNK]";
 };
 std::shared_ptr<const SlowModel> make_slow_word_piece(TokenTable table, WordPieceSettings settings);
 
 struct ByteBpeSettings {
   enum class Pattern { gpt2, qwen2, clip } pattern = Pattern::gpt2;
+  bool speaks = false;  // CLVP: numbers and abbreviations in words, "[SPACE]" for a blank
+  bool lower_case = false;
   bool prefix_space = false, words_get_space = true;
   bool prefix_unless_space = false;  // as Roberta: not before a blank
   bool nfc = false;
@@ -130,8 +133,14 @@ struct CtcSettings {
 };
 std::shared_ptr<const SlowModel> make_slow_ctc(TokenTable table, CtcSettings settings);
 
+// Numbers in figures as words, as SpeechT5 ("in_words") and CLVP read them aloud.
+std::string clvp_text(std::string_view text);
+
+// Several steps of the SentencePiece classes; see their settings.
 struct SentencePieceSettings {
-  enum class Join { spaced, unspaced, decoded, replaced, llama, gemma } join = Join::spaced;
+  // How tokens become a text: the model joins runs between special tokens, with or without a blank before these or with
+  // one behind them; the model joins all; or blanks replace "▁".
+  enum class Join { spaced, unspaced, trailing, decoded, replaced, llama, gemma } join = Join::spaced;
   bool strips = true;           // the joined text
   bool albert = false;          // clean the text first, and cut digits from a comma
   bool lower_case = false, remove_space = true, keep_accents = false;
@@ -142,7 +151,13 @@ struct SentencePieceSettings {
   SlowModel::Decoding decoding = SlowModel::Decoding::spaced;
   bool cleans_up = true;
   std::vector<std::pair<std::string, std::string>> decoded;  // replacements in a decoded text
+  bool listed_by_table = false; // get_vocab() is the table
   int64_t listed_extra = 0;     // ids that get_vocab() asks for beyond the vocabulary
+  std::shared_ptr<const SentencePiece> joiner;  // another model joins
+  bool language_code = false;   // Marian: ">>fra<<" at the beginning is a token
+  bool upper_case = false;      // of the joined text
+  bool cleans_controls = false; // GPT-SW3: no control characters, plain blanks, NFC
+  bool ernie = false;           // Chinese, punctuation and numbers apart
   bool canonical = false;       // Siglip: no punctuation, single blanks
   int64_t offset = 0;           // of the model's ids
   bool zero_is_unknown = false; // a piece with id 0 of the model gets the unknown id

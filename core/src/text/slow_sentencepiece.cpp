@@ -30,6 +30,17 @@ class SentencePieceModel : public SlowModel {
   }
 
   std::vector<std::string> tokenize(std::string_view text, const std::vector<std::string>&) const override {
+    if (settings_.language_code) {
+      std::vector<std::string> tokens;
+      if (const size_t end = text.find("<<"); text.starts_with(">>") && end != std::string_view::npos) {
+        tokens.emplace_back(text.substr(0, end + 2));
+        text.remove_prefix(end + 2);
+      }
+      for (std::string& piece : model_.encode(text)) tokens.push_back(std::move(piece));
+      return tokens;
+    }
+    if (settings_.cleans_controls) return model_.encode(without_controls(text));
+    if (settings_.ernie) return ernie(text);
     if (settings_.albert) return albert(text);
     if (settings_.split_punctuation) {
       std::vector<std::string> tokens;
@@ -65,12 +76,15 @@ class SentencePieceModel : public SlowModel {
     return model_.piece(static_cast<size_t>(index)).text;
   }
   int64_t size() const override { return settings_.table ? settings_.table->size() : static_cast<int64_t>(model_.size()) + settings_.extra; }
-  bool by_id() const override { return true; }
+  bool by_id() const override { return !settings_.listed_by_table; }
+  int64_t listed_id(const std::string& token) const override { return settings_.listed_by_table ? settings_.table->id(token) : SlowModel::listed_id(token); }
   bool lower_case() const override { return settings_.lower_case; }
 
   std::string join(std::vector<std::string> tokens, const std::vector<std::string>& special) const override {
     using Join = SentencePieceSettings::Join;
-    if (settings_.join == Join::decoded) return model_.decode(tokens);
+    const SentencePiece& joiner = settings_.joiner ? *settings_.joiner : model_;
+    const auto decode = [&](const std::vector<std::string>& part) { return settings_.upper_case ? py::upper(joiner.decode(part)) : joiner.decode(part); };
+    if (settings_.join == Join::decoded) return joiner.decode(tokens);
     if (settings_.strips_prefix && tokens.empty()) throw Error(ErrorCode::invalid_value, "there are no tokens to join");
     if (settings_.join == Join::replaced) return py::strip(py::replaced(backplane::join(tokens, ""), kSpaceSymbol, " "));
     if (settings_.strips_prefix) {
@@ -83,7 +97,8 @@ class SentencePieceModel : public SlowModel {
     for (size_t i = 0; i < tokens.size(); ++i) {
       if (py::contains(special, tokens[i])) {
         if (!after_special && (settings_.join == Join::spaced || (llama && i != 0 && settings_.legacy))) out += ' ';
-        out += model_.decode(part) + tokens[i];
+        out += decode(part) + tokens[i];
+        if (settings_.join == Join::trailing) out += ' ';
         part.clear();
         after_special = true;
       } else {
@@ -92,7 +107,8 @@ class SentencePieceModel : public SlowModel {
         after_special = false;
       }
     }
-    out += model_.decode(part);
+    out += decode(part);
+    if (settings_.joiner) py::replace_all(out, kSpaceSymbol, " ");
     return settings_.strips ? py::strip(out) : out;
   }
   Decoding decoding() const override { return settings_.decoding; }
@@ -104,6 +120,53 @@ class SentencePieceModel : public SlowModel {
   int64_t listed_ids() const override { return size() + settings_.listed_extra; }
 
  private:
+  static std::string without_controls(std::string_view text) {
+    static constexpr uint32_t kBlanks[] = {' ', 0x2009, 0x200A, 0x202F, 0x2005, 0x3000, 0x2002, 0xA0, 0x2008, 0x2003, 0xFFFC, 0x84};
+    std::string out;
+    for (const uint32_t c : py::code_points(text)) {
+      const bool control = c < 9 || (c >= 11 && c < 32) || (c >= 127 && c < 160) || c == 160 || c == 173 || c == 8203;
+      if (control) continue;
+      if (std::find(std::begin(kBlanks), std::end(kBlanks), c) != std::end(kBlanks)) out += ' ';
+      else append(out, c);
+    }
+    return py::normalized(out, py::Form::nfc);
+  }
+
+  std::vector<std::string> ernie(std::string_view text) const {
+    static const std::string kMarks = ",;:.?!~，；：。？！《》【】";
+    const auto pieces = model_.encode(text);
+    std::vector<std::string> tokens;
+    for (size_t p = 0; p < pieces.size(); ++p) {
+      if (pieces[p] == kSpaceSymbol) {
+        if (p + 1 >= pieces.size()) throw Error(ErrorCode::invalid_value, "ErnieMTokenizer does not take a text that ends with a lone blank");
+        if (!pieces[p + 1].starts_with(kSpaceSymbol) && p != 0) tokens.emplace_back(kSpaceSymbol);
+        continue;
+      }
+      const auto characters = py::characters(pieces[p]);
+      const auto is_digit = [&](size_t i) { return py::is_digit(py::code_points(characters[i])[0]); };
+      size_t last = 0;
+      const auto flush = [&](size_t i) {
+        const std::string part = backplane::join({characters.begin() + static_cast<ptrdiff_t>(last), characters.begin() + static_cast<ptrdiff_t>(i)}, "");
+        if (i > last && part != kSpaceSymbol) tokens.push_back(part);
+      };
+      for (size_t i = 0; i < characters.size(); ++i) {
+        const std::string& c = characters[i];
+        if (c == kSpaceSymbol) continue;
+        const uint32_t code = py::code_points(c)[0];
+        if ((code >= 0x4E00 && code <= 0x9FFF) || kMarks.find(c) != std::string::npos) {
+          flush(i);
+          tokens.push_back(c);
+          last = i + 1;
+        } else if (i > 0 && is_digit(i) != is_digit(i - 1)) {
+          flush(i);
+          last = i;
+        }
+      }
+      if (characters.size() > last) tokens.push_back(backplane::join({characters.begin() + static_cast<ptrdiff_t>(last), characters.end()}, ""));
+    }
+    return tokens;
+  }
+
   static std::string join_blanks(std::string_view text) { return backplane::join(py::split(text), " "); }
 
   static std::vector<std::string> punctuation_apart(std::string_view text) {

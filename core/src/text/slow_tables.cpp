@@ -208,6 +208,10 @@ class WordPiece : public TableModel {
     std::vector<std::string> tokens;
     const auto words = settings_.basic ? basic_tokenize(text, settings_, kept) : py::split(text);
     for (const std::string& word : words) {
+      if (settings_.characters) {
+        for (const std::string& c : py::characters(py::normalized(word, py::Form::nfkc))) tokens.push_back(table_.contains(c) ? c : unknown_);
+        continue;
+      }
       if (settings_.basic && py::contains(settings_.never_split, word)) tokens.push_back(word);
       else word_pieces(table_, word, unknown_, kLongestWord, tokens);
     }

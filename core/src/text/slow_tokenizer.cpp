@@ -144,6 +144,20 @@ std::vector<std::string> SlowTokenizer::tokenize(std::string_view input, bool is
   return tokens;
 }
 
+std::vector<std::string> SlowTokenizer::tokenize_marked(std::string_view text, const std::vector<std::pair<size_t, size_t>>& plain) const {
+  std::vector<std::string> tokens;
+  const auto add = [&](std::vector<std::string> more) { tokens.insert(tokens.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end())); };
+  size_t at = 0;
+  for (const auto& [begin, end] : plain) {
+    if (begin < at || end < begin || end > text.size()) throw Error(ErrorCode::invalid_value, "the plain spans are not in order within the text");
+    if (at < begin) add(tokenize(text.substr(at, begin - at)));
+    if (begin < end) add(model_->tokenize(text.substr(begin, end - begin), {}));
+    at = end;
+  }
+  if (at < text.size()) add(tokenize(text.substr(at)));
+  return tokens;
+}
+
 int64_t SlowTokenizer::id(const std::string& token) const {
   const auto found = added_ids_.find(token);
   return found != added_ids_.end() ? found->second : model_->id(token);

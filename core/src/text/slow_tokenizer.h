@@ -66,6 +66,8 @@ class SlowTokenizer {
   void start(const std::map<int64_t, AddedToken>& added, const std::vector<AddedToken>& special);
 
   std::vector<std::string> tokenize(std::string_view text, bool is_word = false) const;
+  // No added token is taken from the spans; each stretch is cut by itself.
+  std::vector<std::string> tokenize_marked(std::string_view text, const std::vector<std::pair<size_t, size_t>>& plain) const;
   int64_t id(const std::string& token) const;
   std::optional<std::string> token(int64_t id) const;
   std::string decode(const std::vector<int64_t>& ids, bool skip_special) const;

@@ -86,11 +86,19 @@ void Tokenizer::Impl::set_post_processor(const Json& json) {
 
 // Calls on_token(id, its text, its original bytes) and on_pieces(normalized text, cuts) in the order of the text.
 template <class OnToken, class OnPieces>
-void Tokenizer::Impl::for_each_part(std::string_view text, bool tracked, Scratch& scratch, OnToken on_token, OnPieces on_pieces) const {
-  tracked = tracked || (pre_tokenizer && pre_tokenizer->needs_spans());
+void Tokenizer::Impl::for_each_part(std::string_view text, bool tracked, Scratch& scratch, const Spans& plain, OnToken on_token, OnPieces on_pieces) const {
+  tracked = tracked || !plain.empty() || (pre_tokenizer && pre_tokenizer->needs_spans());
   using Part = text::AddedVocabulary::Part;
   std::vector<Part> parts, inner;
-  added.split(text, false, parts);
+  text::AddedVocabulary::Refuses refuses, refuses_inner;
+  if (!plain.empty()) {
+    refuses = [&](const AddedToken& token, Span span) {
+      if (std::all_of(token.content.begin(), token.content.end(), [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; })) return false;
+      return std::any_of(plain.begin(), plain.end(), [&](const auto& range) { return span.begin < range.second && range.first < span.end; });
+    };
+    refuses_inner = [&](const AddedToken& token, Span span) { return refuses(token, scratch.text.span(span)); };
+  }
+  added.split(text, false, parts, refuses);
   for (const Part& part : parts) {
     const std::string_view original = text.substr(part.span.begin, part.span.end - part.span.begin);
     if (part.id != kNoId) {
@@ -111,7 +119,7 @@ void Tokenizer::Impl::for_each_part(std::string_view text, bool tracked, Scratch
       continue;
     }
     inner.clear();
-    added.split(normalized.text(), true, inner);
+    added.split(normalized.text(), true, inner, refuses_inner);
     if (inner.size() == 1 && inner[0].id == kNoId) {
       pieces(normalized);
       continue;
@@ -128,18 +136,21 @@ void Tokenizer::Impl::for_each_part(std::string_view text, bool tracked, Scratch
   }
 }
 
-void Tokenizer::Impl::append_ids(std::string_view text, Scratch& scratch, std::vector<int64_t>& ids) const {
+void Tokenizer::Impl::append_ids(std::string_view text, Scratch& scratch, std::vector<int64_t>& ids, const Spans& plain) const {
   for_each_part(
-      text, false, scratch, [&](uint32_t id, std::string_view, Span) { ids.push_back(id); },
+      text, false, scratch, plain, [&](uint32_t id, std::string_view, Span) { ids.push_back(id); },
       [&](const AlignedText& piece) { model->append_ids(piece.text(), scratch.cuts, scratch, ids); });
 }
 
-void Tokenizer::Impl::encode_text(std::string_view input, int64_t type_id, int64_t word, bool details, Scratch& scratch, Encoding& out) const {
+void Tokenizer::Impl::encode_text(std::string_view input, int64_t type_id, int64_t word, bool details, Scratch& scratch, Encoding& out, const Spans& given) const {
   std::string storage;
   const std::string_view text = repaired(input, storage);
+  // In a repaired text the places are others; all of it is plain then.
+  const Spans whole{{0, text.size()}};
+  const Spans& plain = given.empty() || storage.empty() ? given : whole;
   const size_t before = out.size();
   if (!details) {
-    append_ids(text, scratch, out.ids);
+    append_ids(text, scratch, out.ids, plain);
   } else {
     const CodePoints code_points(text);
     int64_t piece_index = 0;
@@ -150,7 +161,7 @@ void Tokenizer::Impl::encode_text(std::string_view input, int64_t type_id, int64
       out.word_ids.push_back(word < 0 ? piece_index : word);
     };
     for_each_part(
-        text, true, scratch,
+        text, true, scratch, plain,
         [&](uint32_t id, std::string_view token, Span span) {
           add(id, std::string(token), span);
           ++piece_index;
@@ -183,10 +194,10 @@ void Tokenizer::Impl::encode_text(std::string_view input, int64_t type_id, int64
 }
 
 Encoding Tokenizer::Impl::encode_sequence(const std::string& text, const std::optional<std::vector<std::string>>& words, int64_t type_id,
-                                          bool details, Scratch& scratch) const {
+                                          bool details, Scratch& scratch, const Spans& plain) const {
   Encoding out;
   if (!words) {
-    encode_text(text, type_id, -1, details, scratch, out);
+    encode_text(text, type_id, -1, details, scratch, out, plain);
   } else {
     for (size_t i = 0; i < words->size(); ++i) encode_text((*words)[i], type_id, static_cast<int64_t>(i), details, scratch, out);
   }
@@ -242,7 +253,7 @@ Encoding Tokenizer::Impl::encode_input(const TextInput& input, const EncodeOptio
                                        const std::optional<text::TruncationSettings>& settings) const {
   Borrowed scratch(*this);
   std::vector<Encoding> parts;
-  parts.push_back(encode_sequence(input.text, input.words, 0, options.details, *scratch));
+  parts.push_back(encode_sequence(input.text, input.words, 0, options.details, *scratch, options.plain_spans));
   const bool pair = input.pair || input.pair_words;
   if (pair) parts.push_back(encode_sequence(input.pair.value_or(""), input.pair_words, 1, options.details, *scratch));
   if (settings) {

@@ -43,8 +43,24 @@ void build_word_piece(ClassBuilder& b) {
   settings.unknown = b.unknown();
   b.model = make_slow_word_piece(read_vocab_txt(b.path(b.row.file)), settings);
 }
-void build_bert(ClassBuilder& b) {
-  build_word_piece(b);
+void build_bert(ClassBuilder& b) { build_word_piece(b); }
+void build_bert_japanese(ClassBuilder& b) {
+  const std::string words = b.text("word_tokenizer_type", "basic"), pieces = b.text("subword_tokenizer_type", "wordpiece");
+  const bool cuts_words = b.flag("do_word_tokenize", true);
+  if (cuts_words && words != "basic")
+    throw Error(ErrorCode::bad_tokenizer, concat("BertJapaneseTokenizer with word_tokenizer_type '", words, "' needs that program's dictionary, which there is none of; expected basic"));
+  if (pieces == "sentencepiece") {
+    SentencePieceSettings settings{.join = Join::decoded, .albert = true, .keep_accents = true, .unknown = b.unknown()};
+    b.model = make_slow_sentence_piece(SentencePiece::from_file(b.path("spiece.model")), settings);
+    return;
+  }
+  WordPieceSettings settings;
+  settings.basic = cuts_words;
+  settings.lower_case = b.flag("do_lower_case", false);
+  settings.chinese_characters = false;
+  settings.characters = pieces == "character";
+  settings.unknown = b.unknown();
+  b.model = make_slow_word_piece(read_vocab_txt(b.path(b.row.file)), settings);
 }
 void splinter_fast(ClassBuilder& b) { b.add_additional(b.special_or_plain(b.text("question_token", "[QUESTION]"))); }
 void splinter_layout(ClassBuilder& b) {
@@ -98,11 +114,27 @@ void build_clip(ClassBuilder& b) {
 }
 
 // CLVP's, and Whisper's with what it puts before a text.
+void ends(ClassBuilder& b, bool bos_by_default);
 void build_whisper(ClassBuilder& b) {
   ByteBpeSettings settings = byte_settings(b);
   settings.decoding = Decoding::apart;
   settings.cleans_up = false;
   settings.missing_is_empty = true;
+  build_byte_bpe(b, settings);
+}
+
+void build_clvp(ClassBuilder& b) {
+  ends(b, false);
+  ByteBpeSettings settings = byte_settings(b);
+  settings.words_get_space = false;
+  settings.prefix_space = false;
+  settings.speaks = true;
+  build_byte_bpe(b, settings);
+}
+void build_tapex(ClassBuilder& b) {
+  ByteBpeSettings settings = byte_settings(b);
+  settings.prefix_unless_space = true;
+  settings.lower_case = b.flag("do_lower_case", true);
   build_byte_bpe(b, settings);
 }
 
@@ -427,6 +459,75 @@ void build_m2m_100(ClassBuilder& b) {
   languages(b, "en");
   b.model = make_slow_sentence_piece(read_pieces(b), settings);
 }
+void build_marian(ClassBuilder& b) {
+  const auto settings_of = [&](const char* vocabulary) {
+    SentencePieceSettings settings = piece_settings(b, Join::trailing);
+    settings.language_code = true;
+    settings.joiner = std::make_shared<SentencePiece>(SentencePiece::from_file(b.path("target.spm")));
+    settings.table = read_vocab_json(b.path(vocabulary));
+    settings.listed_by_table = true;
+    return settings;
+  };
+  b.default_max_length(512);
+  const bool separate = b.flag("separate_vocabs", false);
+  b.model = make_slow_sentence_piece(SentencePiece::from_file(b.path("source.spm")), settings_of("vocab.json"));
+  b.target_model = make_slow_sentence_piece(SentencePiece::from_file(b.path("target.spm")), settings_of(separate ? "target_vocab.json" : "vocab.json"));
+}
+void build_speech_to_text(ClassBuilder& b) {
+  SentencePieceSettings settings = piece_settings(b, Join::trailing);
+  settings.lower_case = b.flag("do_lower_case", false);
+  settings.upper_case = b.flag("do_upper_case", false);
+  settings.table = read_vocab_json(b.path("vocab.json"));
+  settings.listed_by_table = true;
+  b.model = make_slow_sentence_piece(read_pieces(b), settings);
+}
+void build_gpt_sw3(ClassBuilder& b) {
+  SentencePieceSettings settings = piece_settings(b);
+  settings.cleans_controls = true;
+  settings.strips = false;
+  settings.cleans_up = false;
+  settings.lower_case = b.flag("do_lower_case", false);
+  b.model = make_slow_sentence_piece(read_pieces(b), settings);
+}
+void build_xlm_prophetnet(ClassBuilder& b) {
+  SentencePieceSettings settings = piece_settings(b, Join::replaced);
+  settings.fixed = {{"[PAD]", 0}, {"[CLS]", 1}, {"[SEP]", 2}, {"[UNK]", 3}, {"[MASK]", 4}};
+  for (int64_t i = 0; i < 10; ++i) settings.fixed[concat("[unused", i, "]")] = 5 + i;
+  settings.offset = settings.extra = 12;
+  settings.zero_is_unknown = true;
+  b.model = make_slow_sentence_piece(read_pieces(b), settings);
+}
+void build_bartpho(ClassBuilder& b) {
+  SentencePieceSettings settings = piece_settings(b, Join::replaced);
+  TokenTable table;
+  const auto add = [&](const std::string& token) {
+    if (!table.contains(token)) table.add(token, table.size());
+  };
+  for (const char* name : {"bos", "pad", "eos", "unk", "sep", "cls"}) add(b.token(name));
+  for (const std::string& line : read_lines(b.path("dict.txt")))
+    if (const auto parts = py::split(line); !parts.empty()) table.add(parts[0], table.size());
+  add(b.token("mask"));
+  settings.table = std::move(table);
+  b.model = make_slow_sentence_piece(read_pieces(b), settings);
+}
+void build_ernie_m(ClassBuilder& b) {
+  SentencePieceSettings settings = piece_settings(b, Join::replaced);
+  settings.ernie = true;
+  settings.lower_case = b.flag("do_lower_case", false);
+  settings.table = read_vocab_txt(b.path("vocab.txt"));
+  settings.listed_by_table = true;
+  b.model = make_slow_sentence_piece(read_pieces(b), settings);
+}
+void build_code_llama(ClassBuilder& b) {
+  SentencePieceSettings settings = piece_settings(b, Join::unspaced);
+  settings.legacy = false;
+  settings.strips_prefix = true;
+  settings.strips = false;
+  for (const auto& [key, token] : {std::pair("prefix_token", "▁<PRE>"), std::pair("middle_token", "▁<MID>"), std::pair("suffix_token", "▁<SUF>"), std::pair("eot_token", "▁<EOT>")})
+    b.add_additional(b.text(key, token));
+  bos_and_eos(b);
+  b.model = make_slow_sentence_piece(read_pieces(b), settings);
+}
 void build_xglm(ClassBuilder& b) {
   SentencePiece model = read_pieces(b);
   SentencePieceSettings settings = piece_settings(b, Join::replaced);
@@ -533,6 +634,17 @@ constexpr TokenizerClass kClasses[] = {
     {"Wav2Vec2CTC", Kinds::slow, build_ctc, "vocab.json", "bos=<s> eos=</s> unk=<unk> pad=<pad>", "A", "A B", Types::by_count, Masks::none, kNoTypes},
     {"Wav2Vec2PhonemeCTC", Kinds::slow, build_ctc, "vocab.json", "bos=<s> eos=</s> unk=<unk> pad=<pad>", "A", "A B", Types::by_count, Masks::none, kNoTypes},
 
+    {"BertJapanese", Kinds::slow, build_bert_japanese, "vocab.txt", kBertTokens, kBertSingle, kBertPair},
+    {"ProphetNet", Kinds::slow, build_bert, "prophetnet.tokenizer", "unk=[UNK] sep=[SEP] pad=[PAD] mask=[MASK]", "A sep", "A sep B:1 sep:1", Types::by_count, Masks::as_written, kNoTypes},
+    {"XLMProphetNet", Kinds::slow, build_xlm_prophetnet, "prophetnet.tokenizer", "bos=[SEP] eos=[SEP] unk=[UNK] sep=[SEP] pad=[PAD] cls=[CLS] mask=[MASK]", "A sep", "A sep B sep", Types::zero, Masks::as_written, kNoTypes},
+    {"Clvp", Kinds::slow, build_clvp, "vocab.json", "bos=<|endoftext|> eos=[STOP] unk=[UNK] pad=[STOP]", "A", "A B", Types::by_count, Masks::as_written, kNoTypes},
+    {"Marian", Kinds::slow, build_marian, "source.spm", "eos=</s> unk=<unk> pad=<pad>", "A eos", "A B eos", Types::by_count, Masks::by_id, kNoTypes},
+    {"Speech2Text", Kinds::slow, build_speech_to_text, "sentencepiece.bpe.model", "bos=<s> eos=</s> unk=<unk> pad=<pad>", "A eos", "A B eos", Types::by_count, Masks::as_written, kNoTypes},
+    {"GPTSw3", Kinds::slow, build_gpt_sw3, "spiece.model", "bos=<s> eos=<|endoftext|> unk=<unk> pad=<pad>", "A", "A B", Types::by_count, Masks::none, kNoTypes},
+    {"Bartpho", Kinds::slow, build_bartpho, "sentencepiece.bpe.model", kRobertaTokens, kBertSingle, kRobertaPair, Types::zero, Masks::as_written, kNoTypes},
+    {"ErnieM", Kinds::slow, build_ernie_m, "sentencepiece.bpe.model", kBertTokens, kBertSingle, "cls A sep:1 sep:1 B:1 sep:1", Types::as_written, Masks::as_written, "ids"},
+    with_ends({"CodeLlama", Kinds::both, build_code_llama, "tokenizer.model", "bos=<s> eos=</s> unk=<unk>", "bos A", "bos A bos:1 B:1", Types::as_written, Masks::as_written, kNoTypes, "fast"}, bos_and_eos),
+    {"Tapex", Kinds::slow, build_tapex, "vocab.json", kRobertaTokens, kBertSingle, kRobertaPair, Types::zero, Masks::as_written, kNoTypes},
     needs_prefix({"Bloom", Kinds::fast, nullptr, "", "bos=<s> eos=</s> unk=<unk> pad=<pad>", "A", "A B", Types::by_count, Masks::none, kNoTypes}),
     {"Nougat", Kinds::fast, nullptr, "", "bos=<s> eos=</s> unk=<unk> pad=<pad>", "A", "A B", Types::by_count, Masks::none, kNoTypes},
     with_ends({"GPTNeoX", Kinds::fast, nullptr, "", kEndOfText, "A", "A B", Types::by_count, Masks::as_written, kNoTypes, "", true}, neox_ends),
@@ -612,9 +724,9 @@ int64_t ClassBuilder::number(const char* key, int64_t absent) const {
   const auto found = config().find(key);
   return found == config().end() || !found->is_number_integer() ? absent : found->get<int64_t>();
 }
-bool ClassBuilder::exists(std::string_view name) const { return file_exists(path_beneath(arguments.folder, name)); }
+bool ClassBuilder::exists(std::string_view name) const { return file_exists(concat(arguments.folder, "/", name)); }
 std::string ClassBuilder::path(std::string_view name) const {
-  std::string path = path_beneath(arguments.folder, name);
+  std::string path = concat(arguments.folder, "/", name);
   if (!file_exists(path)) throw Error(ErrorCode::file_not_found, concat("no ", name, " in '", arguments.folder, "', which ", state.tokenizer_class, " reads"));
   return path;
 }

@@ -166,7 +166,7 @@ std::shared_ptr<Tokenizer> Tokenizer::from_folder(const std::string& folder, con
   if (options.tokenizer_class.empty() && row && row->kinds != Kinds::slow && !is_fast_name(class_name)) class_name += "Fast";
   bool fast = !row || !row->build || row->kinds == Kinds::fast || (row->kinds == Kinds::both && is_fast_name(class_name));
   // tokenizer.json in place of a Python class's files, where these are missing.
-  if (!fast && whole && !row->file.empty() && !file_exists(path_beneath(folder, row->file))) fast = true;
+  if (!fast && whole && !row->file.empty() && !file_exists(concat(folder, "/", row->file))) fast = true;
   text::TokenizerArguments arguments = text::read_tokenizer_arguments(folder, config, read_optional(folder, "special_tokens_map.json"), read_optional(folder, "added_tokens.json"));
 
   std::unique_ptr<Tokenizer::Impl> impl;

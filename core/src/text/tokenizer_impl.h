@@ -58,10 +58,11 @@ struct Tokenizer::Impl : text::TokenizerState {
   };
 
   // One text without special tokens. `word` < 0: word ids count the pieces.
-  void encode_text(std::string_view text, int64_t type_id, int64_t word, bool details, text::Scratch& scratch, Encoding& out) const;
-  void append_ids(std::string_view text, text::Scratch& scratch, std::vector<int64_t>& ids) const;
+  using Spans = std::vector<std::pair<size_t, size_t>>;
+  void encode_text(std::string_view text, int64_t type_id, int64_t word, bool details, text::Scratch& scratch, Encoding& out, const Spans& plain = {}) const;
+  void append_ids(std::string_view text, text::Scratch& scratch, std::vector<int64_t>& ids, const Spans& plain = {}) const;
   Encoding encode_sequence(const std::string& text, const std::optional<std::vector<std::string>>& words, int64_t type_id,
-                           bool details, text::Scratch& scratch) const;
+                           bool details, text::Scratch& scratch, const Spans& plain = {}) const;
   Encoding encode_input(const TextInput& input, const EncodeOptions& options, const std::optional<text::TruncationSettings>& truncation) const;
   std::optional<text::TruncationSettings> truncation_of(const EncodeOptions& options) const;
   std::optional<text::PaddingSettings> padding_of(const EncodeOptions& options) const;
@@ -84,7 +85,7 @@ struct Tokenizer::Impl : text::TokenizerState {
 
  private:
   template <class OnToken, class OnPieces>
-  void for_each_part(std::string_view text, bool tracked, text::Scratch& scratch, OnToken on_token, OnPieces on_pieces) const;
+  void for_each_part(std::string_view text, bool tracked, text::Scratch& scratch, const Spans& plain, OnToken on_token, OnPieces on_pieces) const;
 
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<text::Scratch>> scratches_;

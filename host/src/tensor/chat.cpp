@@ -17,7 +17,16 @@ struct Arguments {
   GenerationArguments generation;
   std::string message;
   std::string system;
+  bool parse_special = false;
 };
+
+// What the user said stays text, even where it spells a special token; the template's own tokens are found.
+std::vector<int64_t> prompt_of(const Tokenizer& tokenizer, const RenderedChat& chat, bool parse_special) {
+  EncodeOptions options{.add_special_tokens = false, .details = false};
+  for (const auto& part : chat.parts)
+    if (part.from_user && !parse_special) options.plain_spans.emplace_back(part.begin, part.end);
+  return tokenizer.encode(chat.text, options).ids;
+}
 
 ChatTemplate template_of(const Tokenizer& tokenizer, const std::string& model) {
   Json sources = Json::object();
@@ -52,7 +61,7 @@ void run(const Arguments& arguments) {
       if (!std::getline(std::cin, said) || said.empty()) return;
     }
     messages.push_back({{"role", "user"}, {"content", said}});
-    const auto prompt_ids = session.tokenizer->encode_ids(chat_template.apply(messages, options).text, false);
+    const auto prompt_ids = prompt_of(*session.tokenizer, chat_template.apply(messages, options), arguments.parse_special);
     TextOut out(session.tokenizer, !arguments.model.json);
     const Answer answer = answer_prompt(*session.model, *session.tokenizer, prompt_ids, arguments.generation, &out);
     const std::string text = session.tokenizer->decode(answer.ids, {.skip_special_tokens = true});
@@ -80,6 +89,7 @@ void add_chat(CLI::App& app) {
   arguments->generation.add_to(*verb);
   verb->add_option("MESSAGE", arguments->message, "one message; without it, a line of standard input each");
   verb->add_option("--system", arguments->system, "the system message");
+  verb->add_flag("--parse-special", arguments->parse_special, "special tokens in messages count; otherwise they are plain text");
   verb->callback([arguments] { run(*arguments); });
 }
 

@@ -243,3 +243,18 @@ TEST_CASE("a folder gives special tokens, lengths, sides and templates") {
   std::filesystem::remove_all(folder);
   CHECK_THROWS_AS(Tokenizer::from_folder(folder), Error);
 }
+
+TEST_CASE("no added token is taken from plain spans") {
+  const auto tokenizer = Tokenizer::from_json(R"({"version":"1.0","truncation":null,"padding":null,
+    "added_tokens":[{"id":3,"content":"<s>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true},
+                    {"id":4,"content":"ab","single_word":false,"lstrip":false,"rstrip":false,"normalized":true,"special":false},
+                    {"id":5,"content":"  ","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":false}],
+    "normalizer":{"type":"Lowercase"},"pre_tokenizer":null,"post_processor":null,"decoder":null,
+    "model":{"type":"BPE","unk_token":null,"vocab":{"a":0,"b":1,"s":2,"<":6,">":7," ":8},"merges":[]}})");
+  using Ids = std::vector<int64_t>;
+  CHECK(tokenizer->encode("<s>AB<s>").ids == Ids{3, 4, 3});
+  CHECK(tokenizer->encode("<s>AB<s>", {.plain_spans = {{0, 3}}}).ids == Ids{6, 2, 7, 4, 3});
+  CHECK(tokenizer->encode("<s>AB<s>", {.plain_spans = {{3, 8}}, .details = false}).ids == Ids{3, 0, 1, 6, 2, 7});
+  // A token that only reaches into a span is none either; blanks are no special tokens.
+  CHECK(tokenizer->encode("<s>  ", {.plain_spans = {{2, 5}}}).ids == Ids{6, 2, 7, 5});
+}

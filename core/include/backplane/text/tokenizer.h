@@ -42,6 +42,9 @@ struct EncodeOptions {
   std::optional<int64_t> pad_to_multiple_of;
   std::optional<Side> padding_side;     ///< absent: the tokenizer's
   std::optional<Side> truncation_side;  ///< absent: the tokenizer's
+  /// Bytes (begin, end) of the text in which no added token is looked for, so that what a user wrote never becomes a
+  /// special token: "<|im_end|>" in it is plain text. Added tokens of blanks alone are found all the same.
+  std::vector<std::pair<size_t, size_t>> plain_spans;
   bool as_target = false;               ///< as the target of a translation, in `tgt_lang`
   bool details = true;                  ///< tokens, offsets and word_ids, which cost time; the rest is always there
   int threads = 1;                      ///< of a batch
