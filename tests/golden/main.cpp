@@ -19,6 +19,7 @@
 #include "golden/image_processors.h"
 #include "golden/tokenizer_classes.h"
 #include "golden/tokenizers.h"
+#include "golden/video_processors.h"
 
 namespace {
 
@@ -38,6 +39,7 @@ constexpr Kind kKinds[] = {
     {is_chat_template_fixture, run_chat_template_fixture},
     {is_image_processor_fixture, run_image_processor_fixture},
     {is_feature_extractor_fixture, run_feature_extractor_fixture},
+    {is_video_processor_fixture, run_video_processor_fixture},
 };
 
 GoldenResult judge(const std::filesystem::path& file, const GoldenOptions& options) {

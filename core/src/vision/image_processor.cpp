@@ -65,7 +65,7 @@ Value::Object with_new_names(std::string_view stem, Value::Object arguments) {
 // Settings that constructors derive from others, or do not take from the caller.
 void derive(const ImageProcessorClass& type, std::string_view stem, const Value::Object& arguments,
             const Value::Object& defaults, Value::Object& settings) {
-  const bool fast = type.name.ends_with("Fast");
+  const bool fast = is_fast(type.name);
   if (type.size_rule == SizeRule::shortest_1333 && find_in(defaults, "do_convert_annotations") != nullptr &&
       find_in(arguments, "do_convert_annotations") == nullptr) {
     if (const Value* normalizes = find_in(settings, "do_normalize"))
@@ -157,8 +157,7 @@ ModelInputs BatchFeature::tensors() const {
 ImageProcessor::ImageProcessor(const ImageProcessorClass& type, Value::Object settings)
     : type_(type), settings_(std::move(settings)) {}
 
-std::shared_ptr<ImageProcessor> ImageProcessor::create(std::string_view class_name, const Value::Object& given) {
-  const auto& type = find_class(class_name);
+Value::Object build_settings(const ImageProcessorClass& type, const Value::Object& given) {
   const std::string_view stem = type.name.substr(0, type.name.rfind("ImageProcessor"));
   const Value::Object defaults = to_value(parse_json(type.defaults, std::string(type.name))).as_object();
   const Value::Object arguments = with_new_names(stem, given);
@@ -185,7 +184,12 @@ std::shared_ptr<ImageProcessor> ImageProcessor::create(std::string_view class_na
                             : Value(size_object(to_size_dict(value, rule, key))));
   }
   derive(type, stem, arguments, defaults, settings);
-  return std::shared_ptr<ImageProcessor>(new ImageProcessor(type, std::move(settings)));
+  return settings;
+}
+
+std::shared_ptr<ImageProcessor> ImageProcessor::create(std::string_view class_name, const Value::Object& arguments) {
+  const auto& type = find_class(class_name);
+  return std::shared_ptr<ImageProcessor>(new ImageProcessor(type, build_settings(type, arguments)));
 }
 
 std::shared_ptr<ImageProcessor> ImageProcessor::from_folder(std::string_view class_name, const std::string& folder,
@@ -228,13 +232,15 @@ Value::Object ImageProcessor::to_dict() const {
   return out;
 }
 
-std::string ImageProcessor::to_json_string() const {
-  Json json = to_json(Value(to_dict()));
+std::string processor_json(const Value::Object& settings) {
+  Json json = to_json(Value(settings));
   const Json processor = json.value("_processor_class", Json());
   json.erase("_processor_class");
   if (!processor.is_null()) json["processor_class"] = processor;
   return python_dumps(json, 2, true, true) + "\n";
 }
+
+std::string ImageProcessor::to_json_string() const { return processor_json(to_dict()); }
 
 void ImageProcessor::save_pretrained(const std::string& folder) const {
   write_file(folder + "/preprocessor_config.json", to_json_string());

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <array>
+#include <vector>
+
 #include "backplane/base/error.h"
 #include "backplane/base/strings.h"
 #include "vision/processor_call.h"
@@ -23,6 +26,14 @@ Tensor pad_to_square(const Tensor& image, const std::vector<double>& color);
 /// Pictures with alpha on white, in the arithmetic of Pillow's paste and of its alpha_composite.
 Picture pasted_over_white(const Picture& picture);
 Picture composed_over_white(const Picture& picture);
+/// Idefics3's size: the longer edge to `longest`, the other one even, both at most 4096.
+Size idefics3_size(Size image, int64_t longest);
+/// Grey and palette pictures in RGB; those with alpha as they are.
+Picture convert_plain(const Picture& picture);
+/// The tiles of the resolution in the setting `name` that fits a picture best.
+std::vector<Tensor> resolution_tiles(const Call& call, const Tensor& image, const char* name, int64_t tile);
+/// SegGPT's colours of num_labels classes, the background first.
+std::vector<std::array<int64_t, 3>> seg_gpt_palette(int64_t labels);
 /// As Qwen2-VL's and GLM-4.1V's smart_resize.
 Size qwen_size(Size image, int64_t factor, int64_t min_pixels, int64_t max_pixels);
 Size glm_size(int64_t frames, Size image, int64_t temporal, int64_t factor, int64_t min_pixels, int64_t max_pixels);
@@ -30,7 +41,8 @@ Size glm_size(int64_t frames, Size image, int64_t temporal, int64_t factor, int6
 /// columns.
 Tensor qwen_patches(Tensor frames, int64_t temporal, int64_t patch, int64_t merge, std::vector<int64_t>& grid);
 /// Lists of pictures as one tensor with their pixel_attention_mask, padded to the largest size and number.
-BatchFeature pad_lists(const Call& call, const std::vector<std::vector<Tensor>>& lists, Size largest, size_t most);
+BatchFeature pad_lists(const Call& call, const std::vector<std::vector<Tensor>>& lists, Size largest, size_t most,
+                       bool whole_masks = false);
 
 // name, class or classes that it is the order of
 BatchFeature exact(const Call& call);                     // ViT: height and width
@@ -62,6 +74,23 @@ BatchFeature prompt_depth_anything(const Call& call);
 BatchFeature super_point(const Call& call);
 BatchFeature super_glue(const Call& call);
 BatchFeature siglip2(const Call& call);
+BatchFeature idefics(const Call& call);
+BatchFeature idefics3(const Call& call);
+BatchFeature sam(const Call& call);
+BatchFeature seg_gpt(const Call& call);
+BatchFeature image_gpt(const Call& call);
+BatchFeature mllama(const Call& call);
+BatchFeature emu3(const Call& call);
+BatchFeature aria(const Call& call);
+BatchFeature tvp(const Call& call);
+BatchFeature tvlt(const Call& call);
+BatchFeature flava(const Call& call);
+BatchFeature fuyu(const Call& call);
+BatchFeature pix2struct(const Call& call);
+BatchFeature llama4(const Call& call);
+BatchFeature phi4_multimodal(const Call& call);
+BatchFeature owlv2(const Call& call);
+BatchFeature timm_wrapper(const Call& call);
 BatchFeature beit(const Call& call);
 BatchFeature segformer(const Call& call);
 BatchFeature dpt(const Call& call);

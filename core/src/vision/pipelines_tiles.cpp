@@ -29,13 +29,13 @@ std::vector<double> mean_color(const Call& call) {
   return color;
 }
 
-std::vector<Size> pinpoints(const Call& call) {
-  const Value* value = call.find("image_grid_pinpoints");
+std::vector<Size> pinpoints(const Call& call, const char* name = "image_grid_pinpoints") {
+  const Value* value = call.find(name);
   if (value == nullptr || !value->is_list() || value->as_list().empty())
-    throw_invalid("image_grid_pinpoints is not a list of sizes");
+    throw_invalid(concat(name, " is not a list of sizes"));
   std::vector<Size> out;
   for (const auto& one : value->as_list()) {
-    const SizeDict size = to_size_dict(one, SizeRule::square, "image_grid_pinpoints");
+    const SizeDict size = to_size_dict(one, SizeRule::square, name);
     out.push_back({size.height, size.width});
   }
   return out;
@@ -120,6 +120,19 @@ Tensor stacked(const std::vector<Tensor>& images) {
 
 }  // namespace
 
+std::vector<Tensor> resolution_tiles(const Call& call, const Tensor& image, const char* name, int64_t tile) {
+  const Size size = size_of(image);
+  auto parts = any_resolution(call, image, pinpoints(call, name), size, tile);
+  parts.erase(parts.begin());
+  return parts;
+}
+
+Picture convert_plain(const Picture& picture) {
+  const auto* image = std::get_if<Image>(&picture);
+  if (image == nullptr || image->mode == ImageMode::rgba || image->mode == ImageMode::la) return picture;
+  return convert_to_rgb(*image);
+}
+
 Tensor pad_to_square(const Tensor& image, const std::vector<double>& color) {
   const int64_t height = image.size(0), width = image.size(1), channels = image.size(2);
   if (height == width) return image;
@@ -191,6 +204,8 @@ BatchFeature llava_next(const Call& call) {
                                         [&](const Tensor& part) { return shortest_or_exact_image(call, part); })));
   }
   const bool pads = call.flag("do_pad");
+  if (pads && !call.stacks() && call.fast)
+    throw_invalid("return_tensors is null and do_pad is true, which the fast class does not go on with");
   if (!pads && !call.fast)
     throw_invalid("do_pad is false, which the slow class does not go on with; use the fast class");
   return {{{"pixel_values", stack_tiles(call, pictures, pads)}, {"image_sizes", size_rows(call, sizes)}}};
@@ -226,6 +241,8 @@ BatchFeature llava_onevision(const Call& call) {
     }
   }
   const bool pads = call.flag("do_pad");
+  if (pads && !call.stacks() && call.fast)
+    throw_invalid("return_tensors is null and do_pad is true, which the fast class does not go on with");
   if (!pads && !call.fast)
     throw_invalid("do_pad is false, which the slow class does not go on with; use the fast class");
   return {{{"pixel_values", stack_tiles(call, pictures, pads)},
@@ -542,7 +559,7 @@ BatchFeature idefics2(const Call& call) {
         } else if (!size.exact()) {
           throw_invalid("size has neither shortest_edge and longest_edge nor height and width");
         }
-        x = call.resize(x, target);
+        x = call.fast ? resize_torch_rounded(x, target.height, target.width, call.resample()) : call.resize(x, target);
       }
       x = call.finish(x);
       largest = {std::max(largest.height, x.size(0)), std::max(largest.width, x.size(1))};
@@ -557,7 +574,8 @@ BatchFeature idefics2(const Call& call) {
   return pad_lists(call, lists, largest, most);
 }
 
-BatchFeature pad_lists(const Call& call, const std::vector<std::vector<Tensor>>& lists, Size largest, size_t most) {
+BatchFeature pad_lists(const Call& call, const std::vector<std::vector<Tensor>>& lists, Size largest, size_t most,
+                       bool whole_masks) {
   const auto dtype = lists.front().front().scalar_type();
   const int64_t channels = lists.front().front().size(2), count = static_cast<int64_t>(lists.size()),
                 width = static_cast<int64_t>(most);

@@ -7,7 +7,7 @@
 
 #include "backplane/base/error.h"
 #include "backplane/base/strings.h"
-#include "vision/processor_call.h"
+#include "vision/pipelines.h"
 
 namespace backplane {
 namespace {
@@ -506,19 +506,157 @@ Feature depth_pro(const ImageProcessor& processor, const ModelOutput& outputs, c
   return out;
 }
 
+// ZoeDepth pads by a part of the edges; that part is cut off again.
+Feature zoe_depth(const ImageProcessor& processor, const ModelOutput& outputs, const Arguments& a) {
+  const Tensor& depths = outputs["predicted_depth"];
+  const auto sources = a.sizes("source_sizes", depths.size(0)), targets = a.sizes("target_sizes", depths.size(0));
+  const Value* pads = processor.setting("do_pad");
+  const bool cuts = a.flag("do_remove_padding", pads != nullptr && !pads->is_null() && pads->as_bool());
+  if (cuts && sources.empty()) throw_invalid("source_sizes is not set, and the padding is to be removed");
+  Feature::List out;
+  for (int64_t i = 0; i < depths.size(0); ++i) {
+    Tensor one = depths[i];
+    if (!sources.empty()) {
+      const Size size = sources[static_cast<size_t>(i)];
+      const auto margin = [&](int64_t edge) {
+        return cuts ? static_cast<int64_t>(std::sqrt(static_cast<double>(edge) / 2) * 3) : 0;
+      };
+      const int64_t rows = margin(size.height), columns = margin(size.width);
+      one = bicubic(one, {size.height + 2 * rows, size.width + 2 * columns})
+                .view({size.height + 2 * rows, size.width + 2 * columns});
+      one = one.narrow(0, rows, size.height).narrow(1, columns, size.width);
+    }
+    if (!targets.empty()) one = bicubic(one, targets[static_cast<size_t>(i)]);
+    out.push_back(Feature::Dict{{"predicted_depth", one.squeeze()}});
+  }
+  return out;
+}
+
+// SAM: out of the padded square, then to the picture's size.
+Feature sam_masks(const ImageProcessor& processor, const ModelOutput& outputs, const Arguments& a) {
+  std::vector<Tensor> masks;
+  if (outputs.tensor("masks").defined())
+    masks = {outputs["masks"]};
+  else
+    masks = outputs.tuple("masks");
+  const auto count = static_cast<int64_t>(masks.size());
+  const auto originals = a.sizes("original_sizes", count), reshaped = a.sizes("reshaped_input_sizes", count);
+  if (originals.empty() || reshaped.empty()) throw_invalid("original_sizes or reshaped_input_sizes is not set");
+  const Value* pad = a.find("pad_size");
+  if (pad == nullptr) pad = processor.setting("pad_size");
+  if (pad == nullptr) throw_invalid("pad_size is not set");
+  const SizeDict square = to_size_dict(*pad, SizeRule::square, "pad_size");
+  std::vector<Tensor> out;
+  for (size_t i = 0; i < masks.size(); ++i) {
+    Tensor mask = upsampled(masks[i], {square.height, square.width});
+    mask = mask.slice(-2, 0, reshaped[i].height).slice(-1, 0, reshaped[i].width);
+    mask = upsampled(mask, originals[i]);
+    out.push_back(a.flag("binarize", true) ? mask.gt(a.number("mask_threshold", 0)) : mask);
+  }
+  return Feature(out);
+}
+
+// SegGPT: the lower half is the answer, in colours of the classes.
+Feature seg_gpt_semantic(const ImageProcessor& processor, const ModelOutput& outputs, const Arguments& a) {
+  const Tensor& given = outputs["pred_masks"];
+  const auto row = [&](const char* name) {
+    std::vector<double> numbers;
+    if (const Value* value = processor.setting(name)) {
+      for (const auto& number : value->as_list()) numbers.push_back(number.as_double());
+    }
+    return at::tensor(numbers, at::kFloat);
+  };
+  Tensor masks = given.slice(2, given.size(2) / 2).permute({0, 2, 3, 1}) * row("image_std") + row("image_mean");
+  masks = (masks.permute({0, 3, 1, 2}) * 255).clamp(0, 255);
+  const auto sizes = a.sizes("target_sizes", masks.size(0));
+  const Value* labels = a.find("num_labels");
+  std::vector<Tensor> out;
+  for (int64_t i = 0; i < masks.size(0); ++i) {
+    Tensor mask = masks[i];
+    if (!sizes.empty())
+      mask = at::upsample_nearest2d(mask.unsqueeze(0), std::array<int64_t, 2>{sizes[static_cast<size_t>(i)].height,
+                                                                              sizes[static_cast<size_t>(i)].width})[0];
+    if (labels == nullptr) {
+      out.push_back(mask.mean(0).to(at::kInt));
+      continue;
+    }
+    const auto palette = pipelines::seg_gpt_palette(labels->as_int());
+    const Tensor colors = at::from_blob(const_cast<int64_t*>(palette.front().data()),
+                                        {static_cast<int64_t>(palette.size()), 3}, at::kLong)
+                              .to(at::kFloat);
+    out.push_back((mask.permute({1, 2, 0}).unsqueeze(2) - colors).pow(2).sum(-1).argmin(-1));
+  }
+  return Feature(out);
+}
+
+// SuperPoint: places in pixels.
+Feature keypoints(const ImageProcessor&, const ModelOutput& outputs, const Arguments& a) {
+  const Tensor& mask = outputs["mask"];
+  const auto sizes = a.sizes("target_sizes", mask.size(0));
+  if (sizes.empty()) throw_invalid("target_sizes is not set");
+  Feature::List out;
+  for (int64_t i = 0; i < mask.size(0); ++i) {
+    const Size size = sizes[static_cast<size_t>(i)];
+    const Tensor index = mask[i].nonzero().squeeze(1);
+    const Tensor places = (outputs["keypoints"][i] * at::tensor({size.width, size.height}, at::kLong)).to(at::kInt);
+    out.push_back(Feature::Dict{{"keypoints", places.index({index})},
+                                {"scores", outputs["scores"][i].index({index})},
+                                {"descriptors", outputs["descriptors"][i].index({index})}});
+  }
+  return out;
+}
+
+// SuperGlue, LightGlue: the points of both pictures that belong together.
+Feature matches(const ImageProcessor&, const ModelOutput& outputs, const Arguments& a) {
+  const Tensor& mask = outputs["mask"];
+  const Value* sizes = a.find("target_sizes");
+  if (sizes == nullptr || static_cast<int64_t>(sizes->as_list().size()) != mask.size(0))
+    throw_invalid("target_sizes is not one pair of sizes for each pair of pictures");
+  const double threshold = a.number("threshold", 0);
+  Feature::List out;
+  for (int64_t i = 0; i < mask.size(0); ++i) {
+    const auto& pair = sizes->as_list()[static_cast<size_t>(i)].as_list();
+    if (pair.size() != 2) throw_invalid("target_sizes has an entry that is no pair");
+    const auto places = [&](int64_t side) {
+      const auto edges = pair[static_cast<size_t>(side)].as_int_list();
+      if (edges.size() != 2) throw_invalid("target_sizes has a size without height and width");
+      return (outputs["keypoints"][i][side] * at::tensor({edges[1], edges[0]}, at::kLong))
+          .to(at::kInt)
+          .index({mask[i][side].gt(0)});
+    };
+    const Tensor first = mask[i][0].gt(0), found = outputs["matches"][i][0].index({first}),
+                 scores = outputs["matching_scores"][i][0].index({first});
+    const Tensor keep = scores.gt(threshold).logical_and(found.gt(-1));
+    out.push_back(Feature::Dict{{"keypoints0", places(0).index({keep})},
+                                {"keypoints1", places(1).index({found.index({keep}).to(at::kLong)})},
+                                {"matching_scores", scores.index({keep})}});
+  }
+  return out;
+}
+
+constexpr std::string_view kMasks = "post_process_masks", kKeypoints = "post_process_keypoint_detection",
+                           kMatches = "post_process_keypoint_matching";
 constexpr std::string_view kDetection = "post_process_object_detection", kOld = "post_process",
                            kSemantic = "post_process_semantic_segmentation",
                            kInstance = "post_process_instance_segmentation",
                            kPanoptic = "post_process_panoptic_segmentation", kDepth = "post_process_depth_estimation",
                            kGuided = "post_process_image_guided_detection";
 
-// Class names without their ending ImageProcessor or ImageProcessorFast.
+// Class names without their ending ImageProcessor or ImageProcessorFast; "…Fast" for the fast class alone.
 struct Entry {
   std::string_view stem, method;
   Method function;
 };
 
 constexpr Entry kEntries[] = {
+    {"YolosFast", kDetection, deformable_detection},
+    {"YolosFast", kOld, deformable_detection_old},
+    {"LightGlue", kMatches, matches},
+    {"Sam", kMasks, sam_masks},
+    {"SegGpt", kSemantic, seg_gpt_semantic},
+    {"SuperGlue", kMatches, matches},
+    {"SuperPoint", kKeypoints, keypoints},
+    {"ZoeDepth", kDepth, zoe_depth},
     {"Beit", kSemantic, semantic},
     {"ConditionalDetr", kDetection, deformable_detection},
     {"ConditionalDetr", kOld, conditional_detection_old},
@@ -565,10 +703,12 @@ constexpr Entry kEntries[] = {
 
 Feature run_post_processing(const ImageProcessor& processor, std::string_view method, const ModelOutput& outputs,
                             const Value::Object& arguments) {
-  std::string_view stem = processor.class_name();
-  stem = stem.substr(0, stem.rfind("ImageProcessor"));
+  const std::string& name = processor.class_name();
+  const std::string stem = name.substr(0, name.rfind("ImageProcessor"));
+  // Where the two differ, the fast class has an entry of its own, which stands first.
+  const std::string fast = name.ends_with("Fast") ? stem + "Fast" : stem;
   for (const auto& entry : kEntries) {
-    if (entry.stem != stem || entry.method != method) continue;
+    if ((entry.stem != stem && entry.stem != fast) || entry.method != method) continue;
     try {
       return entry.function(processor, outputs, Arguments(arguments));
     } catch (const c10::Error& error) {

@@ -153,7 +153,7 @@ Tensor pad_constant(const Tensor& image, int64_t top, int64_t bottom, int64_t le
 
 Call::Call(const ImageProcessorClass& type, const Value::Object& settings, const Value::Object& arguments,
            const ImageProcessorInputs& given)
-    : inputs(given), fast(type.name.ends_with("Fast")), type_(type), settings_(settings), arguments_(arguments) {
+    : inputs(given), fast(is_fast(type.name)), type_(type), settings_(settings), arguments_(arguments) {
   for (const auto& [key, value] : arguments) {
     if (key != "return_tensors") continue;
     stacks_ = !value.is_null();
@@ -383,12 +383,12 @@ Tensor Call::normalize(const Tensor& given, const std::vector<double>& mean, con
   return (image - row(mean)).div(row(std));
 }
 
-Tensor Call::finish(const Tensor& image) const {
-  const bool rescales = flag("do_rescale"), normalizes = flag("do_normalize");
+Tensor Call::finish(const Tensor& image, const std::string& prefix) const {
+  const bool rescales = flag(prefix + "do_rescale"), normalizes = flag(prefix + "do_normalize");
   if (!rescales && !normalizes) return image;
-  const double factor = rescales ? number("rescale_factor") : 1;
+  const double factor = rescales ? number(prefix + "rescale_factor") : 1;
   if (!normalizes) return rescale(image, factor);
-  auto mean = numbers("image_mean"), std = numbers("image_std");
+  auto mean = numbers(prefix + "image_mean"), std = numbers(prefix + "image_std");
   // 256 answers for each channel are all that a picture of bytes needs.
   const auto bytes = [&] { return at::arange(256, at::kByte).unsqueeze(1).expand({256, image.size(-1)}); };
   if (!rescales || !fast) {

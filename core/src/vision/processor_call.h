@@ -25,6 +25,17 @@ struct ImageProcessorClass {
   std::string_view defaults;  // JSON of to_dict()
 };
 
+/// Whether a class computes as torchvision does.
+inline bool is_fast(std::string_view class_name) {
+  return class_name.ends_with("Fast") || class_name.ends_with("VideoProcessor");
+}
+
+/// The settings of an object that is built with `arguments`: the class's defaults, and what its constructor makes of
+/// both.
+Value::Object build_settings(const ImageProcessorClass& type, const Value::Object& arguments);
+/// As to_json_string of the reference.
+std::string processor_json(const Value::Object& settings);
+
 /// The pipeline of a class; null where there is none.
 Pipeline find_pipeline(std::string_view class_name);
 
@@ -97,8 +108,9 @@ class Call {
   Tensor bytes(const Tensor& image) const;
   Tensor center_crop(const Tensor& image, Size size) const;
 
-  /// Rescaled and normalized as do_rescale and do_normalize say; still [height, width, channels].
-  Tensor finish(const Tensor& image) const;
+  /// Rescaled and normalized as do_rescale and do_normalize say, or those with `prefix` before them; still [height,
+  /// width, channels].
+  Tensor finish(const Tensor& image, const std::string& prefix = "") const;
   Tensor rescale(const Tensor& image, double factor) const;
   Tensor normalize(const Tensor& image, const std::vector<double>& mean, const std::vector<double>& std) const;
 

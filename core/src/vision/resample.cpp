@@ -304,15 +304,15 @@ Tensor reduce_pillow(const Tensor& given, int64_t factor_x, int64_t factor_y) {
     for (int64_t x = 0; x < width; ++x) {
       const int64_t columns = std::min(factor_x, in_width - x * factor_x);
       const auto count = static_cast<uint32_t>(rows * columns);
-      // 2^24 / count, rounded up as Pillow does, so that means of equal pixels are exact.
-      const auto multiplier = static_cast<uint32_t>((1u << 24) / count + ((1u << 24) % count ? 1 : 0));
+      // 2^24 / count in float32, cut, as Pillow has it.
+      const auto multiplier = static_cast<uint32_t>(4294967296.0f / static_cast<float>(256 * count));
       for (int64_t c = 0; c < channels; ++c) {
         uint32_t sum = count / 2;
         for (int64_t i = 0; i < rows; ++i) {
           const auto* row = from + ((y * factor_y + i) * in_width + x * factor_x) * channels + c;
           for (int64_t j = 0; j < columns; ++j) sum += row[j * channels];
         }
-        *to++ = static_cast<uint8_t>(uint64_t{sum} * multiplier >> 24);
+        *to++ = static_cast<uint8_t>(sum * multiplier >> 24);
       }
     }
   }
@@ -355,6 +355,14 @@ Tensor resize_torch(const Tensor& image, int64_t height, int64_t width, Resample
     x = at::_upsample_lanczos2d_aa(x, size, false);
   if (cast) x = x.round().to(image.scalar_type());
   return x.squeeze(0).permute({1, 2, 0});
+}
+
+Tensor resize_torch_rounded(const Tensor& image, int64_t height, int64_t width, Resample filter) {
+  if (image.scalar_type() != at::kByte || (image.size(0) == height && image.size(1) == width))
+    return resize_torch(image, height, width, filter);
+  Tensor x = resize_torch(image.to(at::kFloat), height, width, filter);
+  if (filter == Resample::bicubic) x = x.clamp(0, 255);
+  return x.round().to(at::kByte);
 }
 
 }  // namespace backplane

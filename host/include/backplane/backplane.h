@@ -8,6 +8,7 @@
 #include "backplane/generation/text_streamer.h"
 #include "backplane/host/auto_config.h"
 #include "backplane/host/auto_feature_extractor.h"
+#include "backplane/host/auto_image_processor.h"
 #include "backplane/host/auto_model.h"
 #include "backplane/host/auto_tokenizer.h"
 #include "backplane/host/embedding.h"

@@ -28,6 +28,11 @@ constexpr TensorVerb kTensorVerbs[] = {
     {"chat", "Talk with a model through its chat template"},
     {"translate", "Translate texts with an encoder-decoder model"},
     {"summarize", "Summarize texts with an encoder-decoder model"},
+    {"classify", "Sort a picture or a text into a model's classes"},
+    {"fill-mask", "Fill the gap that [MASK] or <mask> leaves in a text"},
+    {"detect", "Find objects in a picture"},
+    {"segment", "Say what each pixel of a picture belongs to"},
+    {"zero-shot", "Say which of some labels fits a picture best"},
 };
 
 bool needs_tensors(int argc, char** argv) {

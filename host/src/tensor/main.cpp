@@ -38,6 +38,7 @@ extern "C" __attribute__((visibility("default"))) int backplane_run_verb(int arg
     add_chat(app);
     add_translate(app);
     add_summarize(app);
+    add_tasks(app);
     add_bench(
         *app.add_subcommand("bench", "Measure loading, prompts, decoding; with the limit of this machine beside each"));
     add_full_doctor(app);

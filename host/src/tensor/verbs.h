@@ -13,5 +13,7 @@ void add_chat(CLI::App& app);
 void add_translate(CLI::App& app);
 void add_summarize(CLI::App& app);
 void add_bench(CLI::App& bench);
+/// classify, fill-mask, detect, segment, zero-shot.
+void add_tasks(CLI::App& app);
 
 }  // namespace backplane::cli

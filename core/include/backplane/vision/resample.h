@@ -31,4 +31,7 @@ Tensor resize_pillow_with_gap(const Tensor& image, int64_t height, int64_t width
 /// [height, width, channels] -> the same order. Throws `invalid_value` for box and hamming, which it does not have.
 Tensor resize_torch(const Tensor& image, int64_t height, int64_t width, Resample filter, bool antialias = true);
 
+/// The same by way of float32, rounded: what torchvision's first interface does with bytes.
+Tensor resize_torch_rounded(const Tensor& image, int64_t height, int64_t width, Resample filter);
+
 }  // namespace backplane
