@@ -412,6 +412,11 @@ Tensor Call::order(const Tensor& image) const {
 std::vector<Tensor> Call::map(const std::vector<Tensor>& images,
                               const std::function<Tensor(const Tensor&)>& each) const {
   std::vector<Tensor> out(images.size());
+  // One picture alone leaves the threads to the operations on it.
+  if (images.size() == 1) {
+    out[0] = order(each(images[0]));
+    return out;
+  }
   at::parallel_for(0, static_cast<int64_t>(images.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) out[static_cast<size_t>(i)] = order(each(images[static_cast<size_t>(i)]));
   });

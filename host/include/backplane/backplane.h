@@ -11,5 +11,6 @@
 #include "backplane/host/auto_image_processor.h"
 #include "backplane/host/auto_model.h"
 #include "backplane/host/auto_tokenizer.h"
+#include "backplane/host/auto_video_processor.h"
 #include "backplane/host/embedding.h"
 #include "backplane/text/chat_template.h"
