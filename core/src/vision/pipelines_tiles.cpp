@@ -584,8 +584,8 @@ BatchFeature pad_lists(const Call& call, const std::vector<std::vector<Tensor>>&
   bool full = true;
   for (const auto& list : lists) full = full && list.size() == most;
   Tensor mask = at::zeros({count, width, largest.height, largest.width}, call.fast ? at::kFloat
-                                                                         : full    ? at::kLong
-                                                                                   : at::kDouble);
+                                                                         : full || whole_masks ? at::kLong
+                                                                         : at::kDouble);
   for (int64_t i = 0; i < count; ++i) {
     const auto& list = lists[static_cast<size_t>(i)];
     for (int64_t j = 0; j < static_cast<int64_t>(list.size()); ++j) {
