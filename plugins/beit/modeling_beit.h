@@ -357,7 +357,7 @@ struct BeitClassifierOf : BeitPreTrained<typename Model::Config, Names> {
 
   explicit BeitClassifierOf(const Config& c)
       : BeitPreTrained<Config, Names>(c),
-        base_model(this->register_module(Names::kPrefix, std::make_shared<Model>(c))) {
+        base_model(this->register_module(Names::kPrefix, std::make_shared<Model>(c, true))) {
     if (c.num_labels() > 0) classifier = this->register_module("classifier", nn::Linear(c.hidden_size, c.num_labels()));
   }
 

@@ -50,6 +50,7 @@ BACKPLANE_PLUGIN(colpali, plugin) {
   plugin.tokenizer("LlamaTokenizer", "LlamaTokenizerFast");
   plugin.preprocessor(Auto::Processor, "ColPaliProcessor");
   plugin.model<ColPaliForRetrieval>(Auto::ForPreTraining);
+  plugin.model<ColPaliForRetrieval>(AutoClass{"AutoModelForRetrieval"});
 }
 
 }  // namespace backplane::colpali

@@ -10,7 +10,8 @@ struct Data2VecVisionNames {
   static constexpr const char* kPrefix = "data2vec_vision";
 };
 struct Data2VecVisionModel : beit::BeitModelOf<Data2VecVisionConfig, Data2VecVisionNames> {
-  using BeitModelOf::BeitModelOf;
+  explicit Data2VecVisionModel(const Data2VecVisionConfig& c, bool add_pooling_layer = false)
+      : BeitModelOf(c, add_pooling_layer) {}
 };
 struct Data2VecVisionForImageClassification : beit::BeitClassifierOf<Data2VecVisionModel, Data2VecVisionNames> {
   using BeitClassifierOf::BeitClassifierOf;

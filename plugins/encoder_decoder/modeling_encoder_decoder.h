@@ -87,10 +87,12 @@ struct CompositeModel : PreTrainedModel {
     const auto decoded = decoder->forward(decoder_inputs(call, states, mask).select(decoder->arguments()));
     const Tensor logits = decoded["logits"];
     ModelOutput output = encoder_decoder_output(encoded, decoded);
-    if (labels.defined()) output.set("loss", cross_entropy(logits, labels));
+    if (labels.defined()) output.set("loss", loss(logits, labels));
     output.set("logits", logits);
     return output;
   }
+
+  virtual Tensor loss(const Tensor& logits, const Tensor& labels) { return cross_entropy(logits, labels); }
 
   // The decoder's ids for labels.
   virtual Tensor start(const Tensor& labels, ModelInputs&) {

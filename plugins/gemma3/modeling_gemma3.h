@@ -73,10 +73,10 @@ struct Gemma3Model : PreTrainedModel {
   // The image's placeholder may be no row of the table.
   Tensor embedded(const ModelInputs& inputs) {
     const Tensor ids = inputs.tensor("input_ids");
-    if (!ids.defined() || c.image_token_index < text_vocab) return llava::embedded(inputs, get_input_embeddings());
+    if (!ids.defined()) return llava::embedded(inputs, get_input_embeddings());
     ModelInputs known = inputs;
-    known.set("input_ids", ids.masked_fill(ids == c.image_token_index, 0));
-    return llava::embedded(known, get_input_embeddings());
+    if (c.image_token_index >= text_vocab) known.set("input_ids", ids.masked_fill(ids == c.image_token_index, 0));
+    return gemma::scale_embeddings(llava::embedded(known, get_input_embeddings()));
   }
 
   // Masks of a prompt [batch, 1, seq, seq], of layers that see all and of those with a window: causal, but the tokens

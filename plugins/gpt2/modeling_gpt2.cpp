@@ -36,6 +36,14 @@ struct GPT2ForQuestionAnswering : QuestionAnsweringHead<GPT2PreTrainedModel, GPT
 };
 
 BACKPLANE_PLUGIN(gpt2, plugin) {
+  plugin.config<GPT2Config>("gpt-sw3");
+  plugin.tokenizer("GPTSw3Tokenizer", "");
+  plugin.model<GPT2Model>(Auto::Model);
+  plugin.model<GPT2LMHeadModel>(Auto::ForPreTraining);
+  plugin.model<GPT2LMHeadModel>(Auto::WithLMHead);
+  plugin.model<GPT2LMHeadModel>(Auto::ForCausalLM);
+  plugin.model<GPT2ForSequenceClassification>(Auto::ForSequenceClassification);
+  plugin.model<GPT2ForTokenClassification>(Auto::ForTokenClassification);
   plugin.config<GPT2Config>();
   plugin.tokenizer("GPT2Tokenizer", "GPT2TokenizerFast");
   plugin.model<GPT2Model>(Auto::Model);

@@ -34,6 +34,11 @@ struct LlamaForQuestionAnswering : QuestionAnsweringHead<LlamaPreTrainedModel, L
 };
 
 BACKPLANE_PLUGIN(llama, plugin) {
+  plugin.config<LlamaConfig>("code_llama");
+  plugin.tokenizer("CodeLlamaTokenizer", "CodeLlamaTokenizerFast");
+  plugin.model<LlamaModel>(Auto::Model);
+  plugin.model<LlamaForCausalLM>(Auto::ForCausalLM);
+  plugin.model<LlamaForSequenceClassification>(Auto::ForSequenceClassification);
   plugin.config<LlamaConfig>();
   plugin.tokenizer("LlamaTokenizer", "LlamaTokenizerFast");
   plugin.gguf(gguf_mapping());

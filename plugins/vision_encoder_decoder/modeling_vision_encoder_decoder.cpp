@@ -21,6 +21,9 @@ struct VisionEncoderDecoderModel : CompositeModel {
   CheckpointRules checkpoint_rules() const override { return {.base_model_prefix = "vision_encoder_decoder"}; }
 
   Tensor encoder_mask(const ModelInputs&, const Tensor&) override { return {}; }
+
+  // The reference shifts the labels here, though their decoder_input_ids are shifted already.
+  Tensor loss(const Tensor& logits, const Tensor& labels) override { return causal_lm_loss(logits, labels); }
 };
 
 BACKPLANE_PLUGIN(vision_encoder_decoder, plugin) {

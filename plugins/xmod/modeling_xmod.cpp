@@ -233,6 +233,16 @@ struct XmodForSequenceClassification : roberta::RobertaSequenceLabelsOf<XmodPreT
 };
 struct XmodForMultipleChoice : roberta::RobertaChoiceOf<XmodPreTrainedModel, XmodModel> {
   using RobertaChoiceOf::RobertaChoiceOf;
+
+  // lang_ids are those of one sequence, and hold for all choices.
+  ModelOutput compute(const ModelInputs& inputs) override {
+    ModelInputs call = inputs;
+    if (const Tensor languages = inputs.tensor("lang_ids"); languages.defined()) {
+      const Tensor words = inputs.contains("input_ids") ? inputs["input_ids"] : inputs["inputs_embeds"];
+      call.set("lang_ids", languages.repeat({words.size(0) * words.size(1)}).view({words.size(0), -1}));
+    }
+    return RobertaChoiceOf::compute(call);
+  }
 };
 struct XmodForTokenClassification : TokenLabelHead<XmodPreTrainedModel, Unpooled<XmodModel>> {
   using TokenLabelHead::TokenLabelHead;

@@ -98,6 +98,7 @@ const Value* PretrainedConfig::find_extra(std::string_view key) const {
 }
 
 std::shared_ptr<PretrainedConfig> PretrainedConfig::clone() const {
+  if (!make_) throw Error(ErrorCode::bad_config, "a configuration without a type; make it with make_config<Config>()");
   auto copy = make_(this);
   FieldLister lister;
   copy->fields(lister);

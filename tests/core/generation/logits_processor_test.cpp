@@ -89,11 +89,11 @@ TEST_CASE("bad words and biased sequences") {
   GenerationConfig c;
   c.bad_words_ids = Value::List{Value::List{3}, Value::List{1, 2}, Value::List{0}};
   const LogitsContext context{.eos = {0}};  // an end alone is no bad word
-  CHECK(run(c, context, ids({1}), scores({0, 1, 2, 3})) == Floats{0, 1, kNever, kNever});
+  CHECK(run(c, context, ids({0, 1}), scores({0, 1, 2, 3})) == Floats{0, 1, kNever, kNever});
   CHECK(run(c, context, ids({2}), scores({0, 1, 2, 3})) == Floats{0, 1, 2, kNever});
   c.bad_words_ids = Value();
   c.sequence_bias = Value::List{Value::List{Value::List{1}, 2.5}, Value::List{Value::List{3, 1}, -1.0}};
-  CHECK(run(c, context, ids({3}), scores({0, 1, 2, 3})) == Floats{0, 2.5, 2, 3});
+  CHECK(run(c, context, ids({0, 3}), scores({0, 1, 2, 3})) == Floats{0, 2.5, 2, 3});
   CHECK(run(c, context, ids({0}), scores({0, 1, 2, 3})) == Floats{0, 3.5, 2, 3});
   c.sequence_bias = Value::List{Value::List{Value::List{9}, 2.5}};
   CHECK_THROWS_WITH(run(c, context, ids({3}), scores({0, 1})), Catch::Contains("sequence_bias names the token 9"));

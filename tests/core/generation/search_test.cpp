@@ -1,8 +1,9 @@
+#include "backplane/generation/generate.h"
+
 #include <catch2/catch.hpp>
 #include <cmath>
 
 #include "backplane/base/error.h"
-#include "backplane/generation/generate.h"
 
 using namespace backplane;
 

@@ -2,15 +2,21 @@
 
 #include <boost/filesystem.hpp>
 #include <catch2/catch.hpp>
+#include <fstream>
 
 #include "backplane/base/error.h"
 #include "backplane/base/log.h"
 #include "backplane/checkpoint/save.h"
+#include "backplane/model/saving.h"
 #include "backplane/nn/layers.h"
 
 using namespace backplane;
 
 namespace {
+
+struct ToyConfig : PretrainedConfig {
+  static constexpr const char* model_type = "toy";
+};
 
 struct ToyBase : PreTrainedModel {
   nn::Embedding embed;
@@ -146,6 +152,23 @@ TEST_CASE("AC-99, AC-100: renames apply to every name, the first that is found")
   CHECK(loaded.info.unexpected_keys.empty());
   CHECK(at::equal(loaded.model->toy->dense->bias, numbers({2}, 20)));
   CHECK(at::equal(loaded.model->head->weight, numbers({4, 2}, 30)));
+}
+
+TEST_CASE("AC-99: a model is saved under the older names that it reads") {
+  Folder folder;
+  PretrainedConfig untyped;
+  CHECK_THROWS_WITH(save_pretrained(ToyLM(untyped), folder.path.string()), Catch::Contains("make_config"));
+  const auto own = make_config<ToyConfig>();
+  auto& config = *own;
+  config.tie_word_embeddings = false;
+  save_pretrained(ToyLM(config), folder.path.string());
+  LoadingInfo info = load_weights(*std::make_shared<ToyLM>(config), *Checkpoint::open(folder.path.string()), {});
+  CHECK(info.missing_keys.empty());
+  std::ifstream file((folder.path / "model.safetensors").string(), std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  CHECK(bytes.find("\"top.weight\"") != std::string::npos);
+  CHECK(bytes.find("\"toy.dense.weight\"") != std::string::npos);
+  CHECK(bytes.find("head.weight") == std::string::npos);
 }
 
 TEST_CASE("AC-103: another shape is an error with the whole name and both shapes, or starts anew where asked") {

@@ -11,11 +11,11 @@ using namespace backplane::golden;
 namespace {
 
 // Classes that need another program's dictionary, or inputs beside text, and those whose own calls are not there.
-constexpr const char* kOthers[] = {"BertweetTokenizer", "BioGptTokenizer", "CLIPTokenizer", "CodeLlamaTokenizer", "CpmAntTokenizer", "CpmTokenizer", "DPRReaderTokenizer", "FSMTTokenizer",
+constexpr const char* kOthers[] = {"BertweetTokenizer", "BioGptTokenizer", "CLIPTokenizer", "ClvpTokenizer", "CodeLlamaTokenizer", "CpmAntTokenizer", "CpmTokenizer", "DPRReaderTokenizer", "FSMTTokenizer",
                                    "FastSpeech2ConformerTokenizer", "FlaubertTokenizer", "GPTNeoXJapaneseTokenizer", "GPTSanJapaneseTokenizer", "JukeboxTokenizer", "LayoutLMv2Tokenizer",
                                    "LayoutLMv3Tokenizer", "LayoutXLMTokenizer", "LukeTokenizer", "MLukeTokenizer", "MarkupLMTokenizer", "MyT5Tokenizer", "NougatTokenizerFast",
-                                   "Pop2PianoTokenizer", "RagTokenizer", "RoCBertTokenizer", "RoFormerTokenizer", "SeamlessM4TTokenizer", "SpeechT5Tokenizer", "SplinterTokenizer",
-                                   "TapasTokenizer", "TapexTokenizer", "TransfoXLTokenizer", "UdopTokenizer", "VitsTokenizer", "XLMTokenizer", "llama3_tiktoken"};
+                                   "Pop2PianoTokenizer", "ProphetNetTokenizer", "RagTokenizer", "RoCBertTokenizer", "RoFormerTokenizer", "SeamlessM4TTokenizer", "SpeechT5Tokenizer", "SplinterTokenizer",
+                                   "TapasTokenizer", "TapexTokenizer", "TransfoXLTokenizer", "UdopTokenizer", "VitsTokenizer", "XLMProphetNetTokenizer", "XLMTokenizer", "llama3_tiktoken"};
 
 }  // namespace
 
