@@ -21,9 +21,9 @@ namespace backplane {
 namespace {
 
 // What a plugin may need without a word: Backplane, libtorch, and the compiler's and the C library's own.
-constexpr std::string_view kUsualLibraries[] = {"libbackplane-", "libtorch",    "libc10",  "libgomp.so",
-                                                "libstdc++.so",  "libgcc_s.so", "libc.so", "libm.so",
-                                                "libpthread.so", "libdl.so",    "ld-linux"};
+constexpr std::string_view kUsualLibraries[] = {
+    "libbackplane-", "libtorch", "libc10",  "libgomp.so",    "libstdc++.so", "libgcc_s.so", "libasan.so",
+    "libubsan.so",   "libc.so",  "libm.so", "libpthread.so", "libdl.so",     "ld-linux"};
 // Calls that a neural network has no use for.
 constexpr std::string_view kUnusualCalls[] = {"dlopen", "execve", "execvp", "execv",  "execl",  "posix_spawn",
                                               "system", "popen",  "fork",   "socket", "connect"};
